@@ -1,0 +1,114 @@
+//! Where the running kernel keeps what the programs read; the agent resolves it from BTF before it loads them.
+//!
+//! The layout is a frozen global, so that the verifier sees constants: an offset costs nothing at run time.
+
+/// Place of a member in its structure.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Field {
+    /// Bytes from the start of the structure.
+    pub offset: u32,
+    /// Size in bytes.
+    pub size: u32,
+}
+
+/// Members of `struct ip_vs_conn`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnLayout {
+    /// Address family of the client's side; 2 bytes up to 7.0, then 1.
+    pub af: Field,
+    /// `IP_VS_CONN_F_*`, 4 bytes.
+    pub flags: Field,
+    /// `IP_VS_TCP_S_*` and its like, 2 bytes.
+    pub state: Field,
+    /// Packets from the client, 4 bytes.
+    pub in_pkts: Field,
+    /// `struct ip_vs_dest *`.
+    pub dest: Field,
+    /// `struct netns_ipvs *`.
+    pub ipvs: Field,
+    /// `struct timer_list`; only its offset is used.
+    pub timer: Field,
+    /// `struct rcu_head`, in BTF `callback_head`; only its offset is used.
+    pub callback_head: Field,
+}
+
+/// Members of `struct ip_vs_dest`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DestLayout {
+    /// Address family of the real server, 2 bytes.
+    pub af: Field,
+    /// Its port in network order, 2 bytes.
+    pub port: Field,
+    /// Its address, 16 bytes.
+    pub addr: Field,
+    /// Protocol of the service, 2 bytes.
+    pub protocol: Field,
+    /// Port of the service in network order, 2 bytes.
+    pub vport: Field,
+    /// Address of the service, 16 bytes.
+    pub vaddr: Field,
+    /// Firewall mark of the service, 4 bytes.
+    pub vfwmark: Field,
+}
+
+/// Members of `struct ip_vs_service`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceLayout {
+    /// Address family, 2 bytes.
+    pub af: Field,
+    /// Protocol, 2 bytes.
+    pub protocol: Field,
+    /// Address, 16 bytes.
+    pub addr: Field,
+    /// Port in network order, 2 bytes.
+    pub port: Field,
+    /// Firewall mark, 4 bytes.
+    pub fwmark: Field,
+    /// `struct netns_ipvs *`.
+    pub ipvs: Field,
+}
+
+/// Members of `struct sk_buff`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SkbLayout {
+    /// Bytes of the packet, 4 bytes.
+    pub len: Field,
+    /// Bytes outside the linear part, 4 bytes.
+    pub data_len: Field,
+    /// Start of the network header where IPVS sees the packet.
+    pub data: Field,
+}
+
+/// Everything that the programs read of the kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// `struct ip_vs_conn`.
+    pub conn: ConnLayout,
+    /// `struct ip_vs_dest`.
+    pub dest: DestLayout,
+    /// `struct ip_vs_service`.
+    pub service: ServiceLayout,
+    /// `net` of `struct netns_ipvs`.
+    pub netns_ipvs_net: Field,
+    /// `ns.inum` of `struct net`, 4 bytes.
+    pub net_inum: Field,
+    /// `struct sk_buff`.
+    pub skb: SkbLayout,
+    /// Not zero where `tcp_state_transition` has the length of the network header as its fifth argument.
+    pub tcp_transition_has_iph_len: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Layout>() == (8 + 7 + 6 + 2 + 3) * size_of::<Field>() + 8);
+
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya asks for this promise on types of globals")]
+// SAFETY: the type is `repr(C)` of `u32` only, without padding, and every bit pattern is valid.
+unsafe impl aya::Pod for Layout {}

@@ -1,0 +1,217 @@
+//! The only place that reads kernel memory: a pointer type for each structure, an accessor for each member that is used.
+
+use aya_ebpf::{helpers::bpf_probe_read_kernel, programs::ProbeContext};
+use ipvs_observer_common::{Field, Loss, ServerKey};
+
+use crate::globals::frozen;
+
+/// `IP_VS_CONN_F_ONE_PACKET` of the uapi header `ip_vs.h`.
+pub(crate) const IP_VS_CONN_F_ONE_PACKET: u32 = 0x2000;
+/// `IP_VS_CONN_F_TEMPLATE` of the uapi header `ip_vs.h`: a persistence template, not a connection.
+pub(crate) const IP_VS_CONN_F_TEMPLATE: u32 = 0x1000;
+
+/// `AF_INET` of `include/linux/socket.h`.
+const AF_INET: u16 = 2;
+/// `IPPROTO_TCP` of the uapi header `in.h`.
+const IPPROTO_TCP: u8 = 6;
+/// Bytes of an IPv6 header without extensions.
+const IPV6_HEADER_BYTES: u32 = 40;
+
+/// `struct ip_vs_conn *`.
+#[derive(Clone, Copy)]
+pub(crate) struct Conn(pub(crate) u64);
+
+impl Conn {
+    /// The connection whose `timer` lies at `timer`.
+    pub(crate) fn from_timer(timer: u64) -> Self {
+        Self(timer - u64::from(frozen!(LAYOUT.conn.timer.offset)))
+    }
+
+    /// The connection whose `rcu_head` lies at `head`.
+    pub(crate) fn from_rcu_head(head: u64) -> Self {
+        Self(head - u64::from(frozen!(LAYOUT.conn.callback_head.offset)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn flags(self) -> Result<u32, Loss> {
+        read(self.0, frozen!(LAYOUT.conn.flags))
+    }
+
+    #[inline(always)]
+    pub(crate) fn state(self) -> Result<u16, Loss> {
+        read(self.0, frozen!(LAYOUT.conn.state))
+    }
+
+    /// Whether this is the connection's first packet: IPVS counts it and sets the state after the state transition.
+    pub(crate) fn is_fresh(self) -> Result<bool, Loss> {
+        let in_pkts: u32 = read(self.0, frozen!(LAYOUT.conn.in_pkts))?;
+        Ok(in_pkts == 0 && self.state()? == 0)
+    }
+
+    /// Whether the connection belongs to the observed network namespace.
+    pub(crate) fn is_observed(self) -> Result<bool, Loss> {
+        is_observed(read(self.0, frozen!(LAYOUT.conn.ipvs))?)
+    }
+
+    /// The identity of the real server that the connection goes to.
+    pub(crate) fn server_key(self) -> Result<ServerKey, Loss> {
+        let dest: u64 = read(self.0, frozen!(LAYOUT.conn.dest))?;
+        if dest == 0 {
+            return Err(Loss::Unbound);
+        }
+        let server_family = read(dest, frozen!(LAYOUT.dest.af))?;
+        let mut key = ServerKey {
+            virtual_address: [0; 16],
+            address: read_address(dest, frozen!(LAYOUT.dest.addr), server_family)?,
+            firewall_mark: read(dest, frozen!(LAYOUT.dest.vfwmark))?,
+            family: self.family()?,
+            protocol: 0,
+            virtual_port: 0,
+            port: read(dest, frozen!(LAYOUT.dest.port))?,
+            server_family,
+            written: 0,
+        };
+        if key.firewall_mark == 0 {
+            key.protocol = read(dest, frozen!(LAYOUT.dest.protocol))?;
+            key.virtual_port = read(dest, frozen!(LAYOUT.dest.vport))?;
+            key.virtual_address = read_address(dest, frozen!(LAYOUT.dest.vaddr), key.family)?;
+        }
+        Ok(key)
+    }
+
+    fn family(self) -> Result<u16, Loss> {
+        let field = frozen!(LAYOUT.conn.af);
+        if field.size == 1 {
+            read::<u8>(self.0, field).map(u16::from)
+        } else {
+            read(self.0, field)
+        }
+    }
+}
+
+/// `struct ip_vs_service *`.
+#[derive(Clone, Copy)]
+pub(crate) struct Service(pub(crate) u64);
+
+impl Service {
+    /// Whether the service belongs to the observed network namespace.
+    pub(crate) fn is_observed(self) -> Result<bool, Loss> {
+        is_observed(read(self.0, frozen!(LAYOUT.service.ipvs))?)
+    }
+
+    /// The identity of the service itself, with no real server.
+    pub(crate) fn key(self) -> Result<ServerKey, Loss> {
+        let mut key = ServerKey {
+            virtual_address: [0; 16],
+            address: [0; 16],
+            firewall_mark: read(self.0, frozen!(LAYOUT.service.fwmark))?,
+            family: read(self.0, frozen!(LAYOUT.service.af))?,
+            protocol: 0,
+            virtual_port: 0,
+            port: 0,
+            server_family: 0,
+            written: 0,
+        };
+        if key.firewall_mark == 0 {
+            key.protocol = read(self.0, frozen!(LAYOUT.service.protocol))?;
+            key.virtual_port = read(self.0, frozen!(LAYOUT.service.port))?;
+            key.virtual_address = read_address(self.0, frozen!(LAYOUT.service.addr), key.family)?;
+        }
+        Ok(key)
+    }
+}
+
+/// What is read of a packet's TCP header.
+pub(crate) struct Segment {
+    /// Byte 13 of the header.
+    flags: u8,
+    /// Bytes behind the header.
+    pub(crate) payload_bytes: u32,
+}
+
+impl Segment {
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    const ACK: u8 = 0x10;
+
+    /// Reads the header of the packet that `tcp_state_transition` was called with.
+    #[inline(always)]
+    pub(crate) fn read(ctx: &ProbeContext, conn: Conn) -> Result<Self, Loss> {
+        let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
+        let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+        let len: u32 = read(skb, frozen!(LAYOUT.skb.len))?;
+        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len))?;
+        let network_bytes = network_header_bytes(ctx, conn, data)?;
+        // Data offset and flags are the 13th and 14th byte.
+        let transport = u64::from(network_bytes);
+        if network_bytes + 20 > len.wrapping_sub(data_len) {
+            return Err(Loss::HeaderUnreadable);
+        }
+        let [offset, flags]: [u8; 2] = read_at(data + transport + 12)?;
+        let header_bytes = u32::from(offset >> 4) * 4;
+        Ok(Self {
+            flags,
+            payload_bytes: len.saturating_sub(network_bytes + header_bytes),
+        })
+    }
+
+    pub(crate) fn is_syn(&self) -> bool {
+        self.flags & (Self::SYN | Self::ACK | Self::RST) == Self::SYN
+    }
+
+    pub(crate) fn is_syn_ack(&self) -> bool {
+        self.flags & (Self::SYN | Self::ACK | Self::RST) == Self::SYN | Self::ACK
+    }
+
+    pub(crate) fn is_reset(&self) -> bool {
+        self.flags & Self::RST != 0
+    }
+}
+
+/// The kernel's own count where it passes one; before that it takes IPv6 headers to have no extensions.
+#[inline(always)]
+fn network_header_bytes(ctx: &ProbeContext, conn: Conn, data: u64) -> Result<u32, Loss> {
+    if frozen!(LAYOUT.tcp_transition_has_iph_len) != 0 {
+        return ctx.arg(4).ok_or(Loss::Unreadable);
+    }
+    if conn.family()? != AF_INET {
+        let [next_header]: [u8; 1] = read_at(data + 6)?;
+        return if next_header == IPPROTO_TCP {
+            Ok(IPV6_HEADER_BYTES)
+        } else {
+            Err(Loss::HeaderUnreadable)
+        };
+    }
+    let [version_and_words]: [u8; 1] = read_at(data)?;
+    Ok(u32::from(version_and_words & 0xf) * 4)
+}
+
+fn is_observed(netns_ipvs: u64) -> Result<bool, Loss> {
+    let net: u64 = read(netns_ipvs, frozen!(LAYOUT.netns_ipvs_net))?;
+    let inum: u32 = read(net, frozen!(LAYOUT.net_inum))?;
+    Ok(inum == frozen!(SETTINGS.netns))
+}
+
+/// An address as [`ServerKey`] keeps it.
+#[inline(always)]
+fn read_address(base: u64, field: Field, family: u16) -> Result<[u8; 16], Loss> {
+    if family == AF_INET {
+        let v4: [u8; 4] = read(base, field)?;
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&v4);
+        Ok(address)
+    } else {
+        read(base, field)
+    }
+}
+
+#[inline(always)]
+fn read<T>(base: u64, field: Field) -> Result<T, Loss> {
+    read_at(base + u64::from(field.offset))
+}
+
+#[inline(always)]
+fn read_at<T>(address: u64) -> Result<T, Loss> {
+    // SAFETY: the helper checks the address and fails on one that is not mapped; every type read here takes any bit pattern.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.map_err(|_| Loss::Unreadable)
+}

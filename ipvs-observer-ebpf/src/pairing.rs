@@ -1,0 +1,72 @@
+//! Meets the return of a function with its entry.
+//!
+//! The key is the stack pointer of the call: no two calls that have not returned share one,
+//! whether they nest on a CPU, belong to different tasks or move between CPUs.
+
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::bpf_ktime_get_ns,
+    programs::{ProbeContext, RetProbeContext},
+};
+use ipvs_observer_common::Loss;
+
+use crate::maps::ENTRIES;
+
+/// What is remembered of a call until it returns.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    /// Time of the call.
+    pub(crate) at_ns: u64,
+    /// Its first argument, the service.
+    pub(crate) service: u64,
+}
+
+/// Remembers the call that `ctx` enters.
+#[inline(always)]
+pub(crate) fn enter(ctx: &ProbeContext, service: u64) -> Result<(), Loss> {
+    let key = stack_pointer(ctx.regs);
+    let entry = Entry {
+        at_ns: now_ns(),
+        service,
+    };
+    ENTRIES
+        .insert(&key, &entry, 0)
+        .map_err(|_| Loss::EntriesFull)
+}
+
+/// Takes back what [`enter`] remembered of the call that `ctx` leaves.
+#[inline(always)]
+pub(crate) fn leave(ctx: &RetProbeContext) -> Result<Entry, Loss> {
+    let key = stack_pointer(ctx.regs).wrapping_sub(POPPED_BY_RETURN_BYTES);
+    // SAFETY: a key belongs to one call, so no other program changes the element while it is read.
+    let entry = unsafe { ENTRIES.get(&key) }
+        .copied()
+        .ok_or(Loss::Unpaired)?;
+    ENTRIES.remove(&key).map_err(|_| Loss::Unpaired)?;
+    Ok(entry)
+}
+
+/// `CLOCK_MONOTONIC`.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: the helper has no argument and no precondition.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// A return on x86-64 takes the return address off the stack.
+#[cfg(bpf_target_arch = "x86_64")]
+const POPPED_BY_RETURN_BYTES: u64 = 8;
+#[cfg(not(bpf_target_arch = "x86_64"))]
+const POPPED_BY_RETURN_BYTES: u64 = 0;
+
+#[inline(always)]
+fn stack_pointer(regs: *mut pt_regs) -> u64 {
+    // SAFETY: the context of a probe points to its saved registers, which live as long as the program runs.
+    let regs = unsafe { &*regs };
+    #[cfg(bpf_target_arch = "x86_64")]
+    let pointer = regs.rsp;
+    #[cfg(not(bpf_target_arch = "x86_64"))]
+    let pointer = regs.sp;
+    pointer
+}

@@ -1,0 +1,86 @@
+//! Scheduling: how long the choice of a real server takes, and when there is none to choose.
+
+use aya_ebpf::{
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use aya_log_ebpf::debug;
+use ipvs_observer_common::{Loss, Measure, Program, ServerKey};
+
+use crate::{
+    kread::{Conn, Service},
+    life::record_of,
+    pairing::{enter, leave, now_ns},
+    record::{count, count_run, observe, settle, slot_of},
+};
+
+/// `NF_DROP` of the uapi header `netfilter.h`.
+const NF_DROP: u32 = 0;
+
+/// `struct ip_vs_conn *ip_vs_schedule(struct ip_vs_service *svc, struct sk_buff *skb, …)`, 5.16 to 7.2.
+#[kprobe]
+fn ip_vs_schedule(ctx: ProbeContext) -> u32 {
+    settle(try_schedule(&ctx))
+}
+
+fn try_schedule(ctx: &ProbeContext) -> Result<(), Loss> {
+    enter_service(ctx, Program::ScheduleEntry)
+}
+
+#[kretprobe]
+fn ip_vs_schedule_return(ctx: RetProbeContext) -> u32 {
+    settle(try_schedule_return(&ctx))
+}
+
+fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
+    let conn = Conn(ctx.ret());
+    let entry = leave(ctx);
+    if conn.0 == 0 {
+        return Ok(());
+    }
+    // No record: another network namespace, or one of the losses that were counted when it was made.
+    let Some(record) = record_of(conn) else {
+        return Ok(());
+    };
+    count_run(Program::ScheduleReturn);
+    // SAFETY: the connection was made in this call and is not known to anyone else yet.
+    let slot = unsafe { (*record).slot };
+    count(slot, |counters| counters.scheduled += 1)?;
+    observe(slot, Measure::Schedule, now_ns() - entry?.at_ns)
+}
+
+/// `int ip_vs_leave(struct ip_vs_service *svc, struct sk_buff *skb, …)`, 5.16 to 7.2.
+#[kprobe]
+fn ip_vs_leave(ctx: ProbeContext) -> u32 {
+    settle(try_leave(&ctx))
+}
+
+fn try_leave(ctx: &ProbeContext) -> Result<(), Loss> {
+    enter_service(ctx, Program::LeaveEntry)
+}
+
+#[kretprobe]
+fn ip_vs_leave_return(ctx: RetProbeContext) -> u32 {
+    settle(try_leave_return(&ctx))
+}
+
+fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
+    let service = Service(leave(ctx)?.service);
+    if ctx.ret::<u32>() != NF_DROP || !service.is_observed()? {
+        return Ok(());
+    }
+    count_run(Program::LeaveReturn);
+    let key: ServerKey = service.key()?;
+    debug!(
+        ctx,
+        "no destination for a packet to port {}",
+        u16::from_be(key.virtual_port)
+    );
+    count(slot_of(&key)?, |counters| counters.no_destination += 1)
+}
+
+fn enter_service(ctx: &ProbeContext, program: Program) -> Result<(), Loss> {
+    let service: u64 = ctx.arg(0).ok_or(Loss::Unreadable)?;
+    count_run(program);
+    enter(ctx, service)
+}

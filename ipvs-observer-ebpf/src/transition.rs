@@ -1,0 +1,256 @@
+//! The one probe on the packet path: the state transition, called once for each packet of a connection in either direction.
+//!
+//! A record in its last phase costs a look-up, a clock and a state; headers are read only while they can still tell something.
+
+use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use aya_log_ebpf::debug;
+use ipvs_observer_common::{Connection, Loss, Measure, Program, phase};
+
+use crate::{
+    kread::{Conn, IP_VS_CONN_F_ONE_PACKET, Segment},
+    life::{record_of, settle_duration, track},
+    pairing::now_ns,
+    record::{count, count_run, observe, settle, slot_of},
+};
+
+/// `IP_VS_DIR_INPUT` of `include/net/ip_vs.h`: from the client.
+const IP_VS_DIR_INPUT: u32 = 0;
+/// `IP_VS_TCP_S_TIME_WAIT` of `include/net/ip_vs.h`.
+const IP_VS_TCP_S_TIME_WAIT: u16 = 5;
+/// `IP_VS_TCP_S_CLOSE` of `include/net/ip_vs.h`.
+const IP_VS_TCP_S_CLOSE: u16 = 6;
+
+/// `static void tcp_state_transition(struct ip_vs_conn *cp, int direction, const struct sk_buff *skb,
+/// struct ip_vs_proto_data *pd[, unsigned int iph_len])`, 5.16 to 7.2.
+#[kprobe]
+fn tcp_state_transition(ctx: ProbeContext) -> u32 {
+    settle(try_tcp(&ctx))
+}
+
+fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
+    let Some((conn, record)) = packet(ctx, Program::TcpStateTransition)? else {
+        return Ok(());
+    };
+    let now_ns = now_ns();
+    if record.phase != phase::DONE {
+        let segment = Segment::read(ctx, conn)?;
+        advance(record, from_client(ctx)?, &segment, now_ns)?;
+    }
+    if record.flags & Connection::SETTLED == 0
+        && matches!(conn.state()?, IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE)
+    {
+        return closed(ctx, conn, record, now_ns);
+    }
+    record.last_ns = now_ns;
+    Ok(())
+}
+
+/// The prototype is that of `tcp_state_transition`.
+#[kprobe]
+fn udp_state_transition(ctx: ProbeContext) -> u32 {
+    settle(try_udp(&ctx))
+}
+
+fn try_udp(ctx: &ProbeContext) -> Result<(), Loss> {
+    let Some((conn, record)) = packet(ctx, Program::UdpStateTransition)? else {
+        return Ok(());
+    };
+    let now_ns = now_ns();
+    start(record, now_ns);
+    record.last_ns = now_ns;
+    match (record.phase, from_client(ctx)?) {
+        (phase::NEW, true) if conn.flags()? & IP_VS_CONN_F_ONE_PACKET == 0 => {
+            record.mark_ns = now_ns;
+            record.phase = phase::RESPONSE;
+        }
+        (phase::RESPONSE, false) => first_byte(record, now_ns)?,
+        (phase::RESPONSE, true) => {}
+        _ => record.phase = phase::DONE,
+    }
+    Ok(())
+}
+
+/// The prototype is that of `tcp_state_transition`.
+#[kprobe]
+fn sctp_state_transition(ctx: ProbeContext) -> u32 {
+    settle(try_sctp(&ctx))
+}
+
+fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
+    let Some((_, record)) = packet(ctx, Program::SctpStateTransition)? else {
+        return Ok(());
+    };
+    let now_ns = now_ns();
+    start(record, now_ns);
+    record.phase = phase::DONE;
+    record.last_ns = now_ns;
+    Ok(())
+}
+
+/// The connection of this packet and its record, made now if the connection is older than the probes.
+///
+/// `None` for another network namespace.
+#[inline(always)]
+fn packet(
+    ctx: &ProbeContext,
+    program: Program,
+) -> Result<Option<(Conn, &'static mut Connection)>, Loss> {
+    let conn = Conn(ctx.arg(0).ok_or(Loss::Unreadable)?);
+    let mut record = record_of(conn);
+    if record.is_none() {
+        if !conn.is_observed()? {
+            return Ok(None);
+        }
+        let adopted = adopt(conn);
+        if adopted.is_err() {
+            count_run(program);
+        }
+        adopted?;
+        record = record_of(conn);
+    }
+    count_run(program);
+    let record = record.ok_or(Loss::Map)?;
+    // SAFETY: the record lives until the connection is freed, which waits for the packets in flight;
+    // two packets of one connection on two CPUs may race here, and then the later store stands.
+    Ok(Some((conn, unsafe { &mut *record })))
+}
+
+/// A function of its own must return what fits one register: the verifier knows no other.
+#[inline(never)]
+fn adopt(conn: Conn) -> Result<(), Loss> {
+    let slot = slot_of(&conn.server_key()?)?;
+    if conn.is_fresh()? {
+        return track(conn, Connection::fresh(slot));
+    }
+    track(conn, Connection::preexisting(slot))?;
+    count(slot, |counters| counters.preexisting += 1)
+}
+
+/// Learns what `segment` tells before the last phase.
+#[inline(always)]
+fn advance(
+    record: &mut Connection,
+    from_client: bool,
+    segment: &Segment,
+    now_ns: u64,
+) -> Result<(), Loss> {
+    match (record.phase, from_client) {
+        (phase::NEW, true) => first_packet(record, segment, now_ns),
+        (phase::SYN, false) => answer(record, segment, now_ns),
+        (phase::SYN | phase::SYN_ACK, true) => client_answer(record, segment, now_ns),
+        (phase::REQUEST, true) if segment.payload_bytes > 0 => {
+            record.mark_ns = now_ns;
+            record.phase = phase::RESPONSE;
+            Ok(())
+        }
+        (phase::REQUEST, false) if segment.payload_bytes > 0 => {
+            record.phase = phase::DONE;
+            count(record.slot, |counters| counters.server_first += 1)
+        }
+        (phase::RESPONSE, false) if segment.payload_bytes > 0 => first_byte(record, now_ns),
+        (phase::NEW, false) => {
+            start(record, now_ns);
+            record.phase = phase::DONE;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn first_packet(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
+    start(record, now_ns);
+    if !segment.is_syn() {
+        record.phase = phase::DONE;
+        return Ok(());
+    }
+    record.phase = phase::SYN;
+    if segment.payload_bytes > 0 {
+        record.flags |= Connection::DATA_IN_SYN;
+        count(record.slot, |counters| counters.data_in_syn += 1)?;
+    }
+    Ok(())
+}
+
+/// The real server's answer to the SYN.
+fn answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
+    if segment.is_reset() {
+        record.phase = phase::DONE;
+        return count(record.slot, |counters| counters.refused += 1);
+    }
+    if !segment.is_syn_ack() {
+        return Ok(());
+    }
+    record.mark_ns = now_ns;
+    record.phase = phase::SYN_ACK;
+    observe(record.slot, Measure::Connect, now_ns - record.first_ns)
+}
+
+/// What the client sends after its SYN; without a return path this is the first that is seen of the handshake's end.
+fn client_answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
+    if segment.is_syn() {
+        return count(record.slot, |counters| counters.syn_repeated += 1);
+    }
+    if segment.is_reset() {
+        record.phase = phase::DONE;
+        return Ok(());
+    }
+    let return_path = record.phase == phase::SYN_ACK;
+    let syn_ack_ns = record.mark_ns;
+    record.phase = if !return_path || record.flags & Connection::DATA_IN_SYN != 0 {
+        phase::DONE
+    } else if segment.payload_bytes > 0 {
+        record.mark_ns = now_ns;
+        phase::RESPONSE
+    } else {
+        phase::REQUEST
+    };
+    count(record.slot, |counters| counters.established += 1)?;
+    observe(record.slot, Measure::Handshake, now_ns - record.first_ns)?;
+    if return_path {
+        observe(record.slot, Measure::Client, now_ns - syn_ack_ns)?;
+    }
+    Ok(())
+}
+
+fn first_byte(record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
+    record.phase = phase::DONE;
+    observe(record.slot, Measure::FirstByte, now_ns - record.mark_ns)
+}
+
+/// A packet of a connection that the previous one closed.
+///
+/// Where `net.ipv4.vs.conn_reuse_mode` is 0 a SYN opens the same `ip_vs_conn` again: that is a connection of its own.
+#[inline(never)]
+fn closed(
+    ctx: &ProbeContext,
+    conn: Conn,
+    record: &mut Connection,
+    now_ns: u64,
+) -> Result<(), Loss> {
+    if from_client(ctx)? {
+        let segment = Segment::read(ctx, conn)?;
+        if segment.is_syn() {
+            settle_duration(record)?;
+            debug!(ctx, "connection {:x} is opened again", conn.0);
+            *record = Connection::fresh(record.slot);
+            first_packet(record, &segment, now_ns)?;
+            record.last_ns = now_ns;
+            return Ok(());
+        }
+    }
+    record.last_ns = now_ns;
+    settle_duration(record)
+}
+
+#[inline(always)]
+fn start(record: &mut Connection, now_ns: u64) {
+    if record.first_ns == 0 {
+        record.first_ns = now_ns;
+    }
+}
+
+#[inline(always)]
+fn from_client(ctx: &ProbeContext) -> Result<bool, Loss> {
+    let direction: u32 = ctx.arg(1).ok_or(Loss::Unreadable)?;
+    Ok(direction == IP_VS_DIR_INPUT)
+}

@@ -1,0 +1,291 @@
+//! What the run shall be: the command line over the file over the defaults, checked.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use crate::{
+    cli::{Arguments, Command, CommonArguments, OutputFormat, SortColumn},
+    model::{
+        filter::{FilterError, Selection, ServerFilter, ServiceFilter},
+        id::{AddressFamily, Protocol},
+    },
+};
+
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
+const DEFAULT_ROWS: usize = 20;
+
+/// A checked configuration of `top`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Nominal length of a window.
+    pub interval: Duration,
+    /// Length of the run; `None` is until a signal.
+    pub duration: Option<Duration>,
+    /// Whether the run ends with the first window.
+    pub once: bool,
+    /// What is shown.
+    pub selection: Selection,
+    /// How it is printed.
+    pub output: OutputFormat,
+    /// Order of real servers.
+    pub sort: SortColumn,
+    /// How many real servers a text block shows; `None` is all.
+    pub rows: Option<usize>,
+    /// Which messages go to stderr.
+    pub verbosity: log::LevelFilter,
+    /// Created once the probes are attached.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// The file's part of the configuration.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    interval: Option<String>,
+    duration: Option<String>,
+    output: Option<OutputFormat>,
+    rows: Option<usize>,
+    sort: Option<SortColumn>,
+}
+
+/// A configuration that cannot be meant.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("cannot use the configuration {}, line {line}: {message}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A time cannot be read.
+    #[error(
+        "cannot read {option} {text:?}: write a time above 0, as 100ms, 5s or 2m; a bare number is seconds"
+    )]
+    Time {
+        /// Which one.
+        option: &'static str,
+        /// As it was written.
+        text: String,
+    },
+    /// A service or server cannot be read.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+}
+
+impl Config {
+    /// Decides what `arguments` and the file that they name mean.
+    pub fn resolve(arguments: Arguments) -> Result<Self, ConfigError> {
+        let Arguments {
+            command: Command::Top(top),
+            common,
+        } = arguments;
+        let file = common
+            .config
+            .as_deref()
+            .map_or_else(|| Ok(File::default()), read)?;
+        let interval = common.interval.as_ref().or(file.interval.as_ref());
+        let duration = common.duration.as_ref().or(file.duration.as_ref());
+        let rows = top.rows.or(file.rows).unwrap_or(DEFAULT_ROWS);
+        Ok(Self {
+            interval: interval.map_or(Ok(DEFAULT_INTERVAL), |text| time("interval", text))?,
+            duration: duration.map(|text| time("duration", text)).transpose()?,
+            once: top.once,
+            selection: selection(&common)?,
+            output: common.output.or(file.output).unwrap_or_default(),
+            sort: top.sort.or(file.sort).unwrap_or_default(),
+            rows: (rows > 0).then_some(rows),
+            verbosity: verbosity(&common),
+            ready_file: top.ready_file,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start).min(text.len());
+        ConfigError::Malformed {
+            path: path.to_owned(),
+            line: text
+                .as_bytes()
+                .iter()
+                .take(start)
+                .filter(|&&byte| byte == b'\n')
+                .count()
+                + 1,
+            message: error.message().lines().collect::<Vec<_>>().join(", "),
+        }
+    })
+}
+
+fn time(option: &'static str, text: &str) -> Result<Duration, ConfigError> {
+    let seconds = text
+        .parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .or_else(|| humantime::parse_duration(text).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| ConfigError::Time {
+            option,
+            text: text.to_owned(),
+        })
+}
+
+fn selection(common: &CommonArguments) -> Result<Selection, FilterError> {
+    let mut selection = Selection::default();
+    let by_address = [
+        (Protocol::TCP, &common.tcp_service),
+        (Protocol::UDP, &common.udp_service),
+        (Protocol::SCTP, &common.sctp_service),
+    ];
+    for (protocol, texts) in by_address {
+        for text in texts {
+            selection
+                .services
+                .push(ServiceFilter::address(protocol, text)?);
+        }
+    }
+    let family = common.ipv6.then_some(AddressFamily::Ipv6);
+    for text in &common.fwmark_service {
+        selection
+            .services
+            .push(ServiceFilter::firewall_mark(text, family)?);
+    }
+    for text in &common.real_server {
+        selection.servers.push(ServerFilter::parse(text)?);
+    }
+    Ok(selection)
+}
+
+const fn verbosity(common: &CommonArguments) -> log::LevelFilter {
+    match (common.quiet, common.verbose) {
+        (true, _) => log::LevelFilter::Error,
+        (false, 0) => log::LevelFilter::Warn,
+        (false, 1) => log::LevelFilter::Info,
+        (false, _) => log::LevelFilter::Debug,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use clap::Parser as _;
+
+    use super::{Config, ConfigError};
+    use crate::cli::{Arguments, OutputFormat, SortColumn};
+
+    fn resolve(line: &str) -> Result<Config, ConfigError> {
+        Config::resolve(Arguments::try_parse_from(line.split_whitespace()).unwrap())
+    }
+
+    #[test]
+    fn times_are_written_with_a_unit_or_as_seconds() {
+        for (text, expected_ms) in [
+            ("100ms", 100),
+            ("5s", 5_000),
+            ("2m", 120_000),
+            ("3", 3_000),
+            ("0.25", 250),
+        ] {
+            let config = resolve(&format!("ipvs-observer top -i {text}")).unwrap();
+            assert_eq!(
+                config.interval,
+                Duration::from_millis(expected_ms),
+                "{text}"
+            );
+        }
+        for text in ["0", "0s", "-1", "x", "nan", "inf", "5 parsecs"] {
+            let arguments = ["ipvs-observer", "top", &format!("--interval={text}")];
+            let error = Config::resolve(Arguments::try_parse_from(arguments).unwrap()).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    ConfigError::Time {
+                        option: "interval",
+                        ..
+                    }
+                ),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_over_the_file_over_the_defaults() {
+        let path =
+            std::env::temp_dir().join(format!("ipvs-observer-config-{}", std::process::id()));
+        fs::write(
+            &path,
+            "interval = \"5s\"\nrows = 0\nsort = \"first_byte\"\noutput = \"json\"\n",
+        )
+        .unwrap();
+        let config = resolve(&format!(
+            "ipvs-observer top --config {} -i 1 -o text",
+            path.display()
+        ));
+        fs::remove_file(&path).unwrap();
+        let config = config.unwrap();
+        assert_eq!(config.interval, Duration::from_secs(1));
+        assert_eq!(
+            (config.rows, config.sort, config.output),
+            (None, SortColumn::FirstByte, OutputFormat::Text)
+        );
+        assert_eq!(config.duration, None);
+    }
+
+    #[test]
+    fn a_wrong_file_is_named_with_its_line() {
+        let path =
+            std::env::temp_dir().join(format!("ipvs-observer-config-bad-{}", std::process::id()));
+        fs::write(&path, "interval = \"5s\"\nintervall = 3\n").unwrap();
+        let error = resolve(&format!("ipvs-observer top --config {}", path.display()))
+            .unwrap_err()
+            .to_string();
+        fs::remove_file(&path).unwrap();
+        assert!(
+            error.contains("line 2") && error.contains("intervall"),
+            "{error}"
+        );
+        let error = resolve("ipvs-observer top --config /nowhere/at/all").unwrap_err();
+        assert!(matches!(error, ConfigError::Unreadable { .. }));
+    }
+
+    #[test]
+    fn services_and_servers_are_selected_in_ipvsadms_grammar() {
+        let config = resolve("ipvs-observer top -t 192.0.2.1:80 -f 47 -6 -r 10.0.0.1:*").unwrap();
+        assert_eq!(
+            (
+                config.selection.services.len(),
+                config.selection.servers.len()
+            ),
+            (2, 1)
+        );
+        assert!(matches!(
+            resolve("ipvs-observer top -t nonsense"),
+            Err(ConfigError::Filter(_))
+        ));
+    }
+}

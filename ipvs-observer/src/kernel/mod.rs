@@ -1,0 +1,113 @@
+//! Facts about this host and its kernel, read from files below a root that the caller names.
+//!
+//! It states facts and decides nothing; what follows from them is decided in `probe::plan` and `error`.
+
+mod capabilities;
+mod packets;
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+pub use capabilities::{Capabilities, Capability};
+pub use packets::PacketsError;
+
+/// The file systems through which the kernel speaks.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    root: PathBuf,
+}
+
+/// Type information of the running kernel, as bytes.
+#[derive(Debug)]
+pub struct BtfImages {
+    /// Of the kernel itself.
+    pub base: Vec<u8>,
+    /// Of the module `ip_vs`; absent where it is built in.
+    pub ip_vs: Option<Vec<u8>>,
+}
+
+/// A file that should be there and cannot be read.
+#[derive(Debug, Error)]
+#[error("cannot read {}", path.display())]
+pub struct ReadError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Kernel {
+    /// The kernel whose file systems are mounted below `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// What this process is allowed to do.
+    pub fn capabilities(&self) -> Result<Capabilities, ReadError> {
+        self.read_text("proc/self/status")
+            .map(|status| Capabilities::parse(&status))
+    }
+
+    /// Whether the kernel has BTF at all.
+    pub fn has_btf(&self) -> bool {
+        self.root.join("sys/kernel/btf/vmlinux").exists()
+    }
+
+    /// The BTF of kernel and module.
+    pub fn btf(&self) -> Result<BtfImages, ReadError> {
+        let module = self.root.join("sys/kernel/btf/ip_vs");
+        Ok(BtfImages {
+            base: self.read("sys/kernel/btf/vmlinux")?,
+            ip_vs: if module.exists() {
+                Some(read_file(module)?)
+            } else {
+                None
+            },
+        })
+    }
+
+    /// Inode number of this process's network namespace, by which the kernel knows it too.
+    pub fn network_namespace(&self) -> Result<u64, ReadError> {
+        let path = self.root.join("proc/self/ns/net");
+        fs::metadata(&path)
+            .map(|metadata| metadata.ino())
+            .map_err(|source| ReadError { path, source })
+    }
+
+    /// Packets that IPVS counted in this network namespace since it exists, in both directions, live.
+    pub fn packets(&self) -> Result<u64, PacketsError> {
+        let text = self
+            .read_text("proc/net/ip_vs_stats_percpu")
+            .map_err(PacketsError::Read)?;
+        packets::sum(&text)
+    }
+
+    /// Whether the kernel refreshes its counters; a kernel without the switch always does.
+    pub fn estimation(&self) -> bool {
+        self.read_text("proc/sys/net/ipv4/vs/run_estimation")
+            .map_or(true, |text| text.trim() != "0")
+    }
+
+    fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {
+        read_file(self.root.join(path))
+    }
+
+    fn read_text(&self, path: &str) -> Result<String, ReadError> {
+        let path = self.root.join(path);
+        fs::read_to_string(&path).map_err(|source| ReadError { path, source })
+    }
+}
+
+fn read_file(path: impl AsRef<Path>) -> Result<Vec<u8>, ReadError> {
+    let path = path.as_ref();
+    fs::read(path).map_err(|source| ReadError {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,76 @@
+//! Parses the command line, runs what it asks for and chooses the exit status.
+
+use std::process::ExitCode;
+
+use clap::{Parser as _, error::ErrorKind};
+use ipvs_observer::{
+    cli::Arguments,
+    config::Config,
+    error::{RunError, one_line},
+    messages,
+    observer::{self, Ending},
+};
+
+/// What a shell says of a process that SIGINT killed.
+const INTERRUPTED: u8 = 130;
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    match run(arguments) {
+        Ok(Ending::Complete) => ExitCode::SUCCESS,
+        Ok(Ending::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => {
+            messages::say(&one_line(&error));
+            error.exit_code()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Ending, RunError> {
+    let config = Config::resolve(arguments)?;
+    messages::start(config.verbosity);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::System {
+            doing: "start the runtime",
+            source,
+        })?;
+    runtime.block_on(observer::run(config))
+}
+
+/// Help goes to standard output; a mistake is one line that says where the help is.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        // A closed pipe is a quiet end.
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        messages::say(
+            "say what to do, as `ipvs-observer top`; `ipvs-observer --help` lists the commands",
+        );
+        return ExitCode::from(USAGE);
+    }
+    let text = error.to_string();
+    let mistake = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"));
+    let mistake: Vec<_> = mistake.filter(|line| !line.is_empty()).collect();
+    let mistake = mistake.join(" ");
+    let mistake = mistake
+        .trim_start_matches("error: ")
+        .replace(" For more information, try '--help'.", "");
+    messages::say(&format!(
+        "{mistake}; `ipvs-observer --help` explains the options"
+    ));
+    ExitCode::from(USAGE)
+}

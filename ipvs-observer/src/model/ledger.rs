@@ -1,0 +1,231 @@
+//! Turns samples into snapshots: the one place that knows what was before.
+//!
+//! Rules for what comes, goes and comes again live here and nowhere else:
+//! a server that the table has and the programs have not seen is shown with empty latencies;
+//! one that the table has no more, or that came and went between two readings, is shown as gone, once;
+//! what still happens to it then counts for its service; added again it is the same row with a new `since`.
+
+use std::{collections::BTreeMap, mem, sync::Arc};
+
+use super::{
+    activity::Activity,
+    id::{DestinationId, ServiceId},
+    rates::Copies,
+    sample::{Sample, Timestamp},
+    snapshot::{Completeness, DestinationRow, Health, Row, Run, ServiceRow, Snapshot},
+};
+use crate::ipvs::table::{Destination, Service, Table, Traffic};
+
+/// Everything remembered from one sample to the next.
+#[derive(Debug)]
+pub struct Ledger {
+    run: Arc<Run>,
+    started: Timestamp,
+    previous: Timestamp,
+    services: BTreeMap<ServiceId, ServiceAccount>,
+    completeness: Completeness,
+}
+
+/// What is remembered of a service.
+#[derive(Debug, Default)]
+struct ServiceAccount {
+    /// Of the service itself: what no real server of it can be given.
+    own: Account,
+    /// What the table last said of it, without its real servers.
+    facts: Option<Service>,
+    destinations: BTreeMap<DestinationId, DestinationAccount>,
+}
+
+/// What is remembered of a real server.
+#[derive(Debug, Default)]
+struct DestinationAccount {
+    account: Account,
+    /// What the table last said of it.
+    facts: Option<Destination>,
+}
+
+/// What is remembered of a service or a real server alike.
+#[derive(Debug, Default)]
+struct Account {
+    interval: Activity,
+    total: Activity,
+    copies: Option<Copies>,
+    since: Option<Timestamp>,
+    presence: Presence,
+}
+
+/// Where a row stands in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Presence {
+    /// In the newest table.
+    Present,
+    /// Not in the newest table and not yet shown so.
+    #[default]
+    Gone,
+    /// Shown as gone.
+    Closed,
+}
+
+impl Ledger {
+    /// Starts with the table at `at`, before the first window.
+    pub fn new(run: Arc<Run>, at: Timestamp, table: Table) -> Self {
+        let mut ledger = Self {
+            run,
+            started: at,
+            previous: at,
+            services: BTreeMap::new(),
+            completeness: Completeness {
+                packets: Some(0),
+                ..Completeness::default()
+            },
+        };
+        ledger.note_table(table, at);
+        ledger
+    }
+
+    /// The window that ends with `sample`.
+    pub fn advance(&mut self, sample: Sample, is_final: bool, missed_windows: u64) -> Snapshot {
+        let Sample {
+            at,
+            readings,
+            table,
+            packets,
+            estimation,
+        } = sample;
+        let interval = Completeness {
+            transitions: readings.transitions,
+            packets,
+            losses: readings.losses,
+        };
+        self.completeness.add(&interval);
+        let health = Health {
+            interval,
+            total: self.completeness,
+            torn: table.torn,
+            missed_windows,
+        };
+        self.note_table(table, at);
+        for ((service_id, destination_id), activity) in readings.servers {
+            let service = self.services.entry(service_id).or_default();
+            let account = match destination_id {
+                Some(id) => &mut service.destinations.entry(id).or_default().account,
+                None => &mut service.own,
+            };
+            account.total.merge(&activity);
+            account.interval = activity;
+        }
+        let rows = self.services.iter_mut();
+        let services = rows
+            .filter_map(|(id, service)| Some((*id, service.row(at, estimation)?)))
+            .collect();
+        let window = at.monotonic.saturating_sub(self.previous.monotonic);
+        self.previous = at;
+        Snapshot {
+            run: Arc::clone(&self.run),
+            at,
+            window,
+            elapsed: at.monotonic.saturating_sub(self.started.monotonic),
+            is_final,
+            services,
+            health,
+        }
+    }
+
+    /// Takes in the newest table.
+    fn note_table(&mut self, table: Table, at: Timestamp) {
+        for service in self.services.values_mut() {
+            service.own.leave();
+            for destination in service.destinations.values_mut() {
+                destination.account.leave();
+            }
+        }
+        for (id, mut facts) in table.services {
+            let service = self.services.entry(id).or_default();
+            service.own.enter(facts.stats, at);
+            for (id, facts) in mem::take(&mut facts.destinations) {
+                let destination = service.destinations.entry(id).or_default();
+                destination.account.enter(facts.stats, at);
+                destination.facts = Some(facts);
+            }
+            service.facts = Some(facts);
+        }
+    }
+}
+
+impl ServiceAccount {
+    /// The service's row with those of its real servers, whose activity it sums up; `None` once it was shown as gone.
+    fn row(&mut self, at: Timestamp, estimation: bool) -> Option<ServiceRow> {
+        let mut interval = mem::take(&mut self.own.interval);
+        let mut total = self.own.total.clone();
+        let mut destinations = BTreeMap::new();
+        for (id, destination) in &mut self.destinations {
+            let its_interval = mem::take(&mut destination.account.interval);
+            interval.merge(&its_interval);
+            total.merge(&destination.account.total);
+            if destination.account.presence == Presence::Closed {
+                continue;
+            }
+            let its_total = destination.account.total.clone();
+            let row = destination
+                .account
+                .row(its_interval, its_total, at, estimation);
+            destinations.insert(
+                *id,
+                DestinationRow {
+                    facts: destination.facts,
+                    row,
+                },
+            );
+        }
+        if self.own.presence == Presence::Closed && destinations.is_empty() {
+            return None;
+        }
+        Some(ServiceRow {
+            facts: self.facts.clone(),
+            row: self.own.row(interval, total, at, estimation),
+            destinations,
+        })
+    }
+}
+
+impl Account {
+    fn enter(&mut self, traffic: Option<Traffic>, at: Timestamp) {
+        if self.since.is_none() || self.presence == Presence::Closed {
+            self.since = Some(at);
+            self.copies = None;
+        }
+        self.presence = Presence::Present;
+        self.copies = traffic.map(|traffic| match self.copies.take() {
+            Some(copies) => copies.updated(traffic, at.monotonic),
+            None => Copies::new(traffic, at.monotonic),
+        });
+    }
+
+    fn leave(&mut self) {
+        if self.presence == Presence::Present {
+            self.presence = Presence::Gone;
+        }
+    }
+
+    fn row(&mut self, interval: Activity, total: Activity, at: Timestamp, estimation: bool) -> Row {
+        let gone = self.presence != Presence::Present;
+        if gone {
+            self.presence = Presence::Closed;
+        }
+        Row {
+            gone,
+            since: self.since,
+            interval,
+            total,
+            traffic: self.copies.as_ref().map(Copies::newest),
+            rates: self
+                .copies
+                .as_ref()
+                .filter(|_| !gone)
+                .and_then(|copies| copies.rates(at.monotonic, estimation)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

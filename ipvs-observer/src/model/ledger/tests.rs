@@ -1,0 +1,184 @@
+//! What comes, goes and comes again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ipvs_observer_common::{Counters, Measure, bucket_of};
+
+use super::Ledger;
+use crate::{
+    ipvs::table::{Destination, Service, Table, Traffic},
+    model::{
+        activity::Activity,
+        id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
+        latency::Distribution,
+        sample::{Readings, Sample, Timestamp},
+        snapshot::{Run, Snapshot},
+    },
+};
+
+const CONNECT_NS: u64 = 2_000_000;
+
+fn service_id() -> ServiceId {
+    ServiceId::Address {
+        protocol: Protocol::TCP,
+        address: "192.0.2.1".parse().unwrap(),
+        port: 80,
+    }
+}
+
+fn server(last_byte: u8) -> DestinationId {
+    DestinationId {
+        address: [10, 0, 0, last_byte].into(),
+        port: 8080,
+    }
+}
+
+fn table(servers: &[u8]) -> Table {
+    let destination = Destination {
+        method: ForwardingMethod::Masquerade,
+        weight: 1,
+        active: 3,
+        inactive: 0,
+        persistent: 0,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        stats: Some(Traffic::default()),
+    };
+    let service = Service {
+        id: service_id(),
+        scheduler: "rr".to_owned(),
+        flags: 0,
+        persistence: None,
+        stats: Some(Traffic::default()),
+        destinations: servers
+            .iter()
+            .map(|&last| (server(last), destination))
+            .collect(),
+    };
+    Table {
+        services: BTreeMap::from([(service_id(), service)]),
+        torn: false,
+    }
+}
+
+fn at(second: u64) -> Timestamp {
+    Timestamp {
+        wall: Duration::from_secs(1_000_000 + second),
+        monotonic: Duration::from_secs(second),
+    }
+}
+
+fn connections(count: u64) -> Activity {
+    let mut activity = Activity::none();
+    activity.counters = Counters {
+        scheduled: count,
+        ..Counters::default()
+    };
+    let bucket = bucket_of(Measure::Connect.range(), CONNECT_NS);
+    activity.latencies[Measure::Connect as usize] = Distribution::new(
+        Measure::Connect,
+        vec![(bucket, count)],
+        count * CONNECT_NS,
+        Some((CONNECT_NS, CONNECT_NS)),
+    );
+    activity
+}
+
+fn ledger(servers: &[u8]) -> Ledger {
+    let run = Run {
+        host: "director".to_owned(),
+        kernel: "6.12".to_owned(),
+        measures: Measure::ALL.to_vec(),
+        refused_probes: Vec::new(),
+    };
+    Ledger::new(Arc::new(run), at(0), table(servers))
+}
+
+fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) -> Snapshot {
+    let servers_seen = seen
+        .iter()
+        .map(|&(last, count)| ((service_id(), Some(server(last))), connections(count)));
+    let sample = Sample {
+        at: at(second),
+        readings: Readings {
+            servers: servers_seen.collect(),
+            ..Readings::default()
+        },
+        table: table(servers),
+        packets: Some(0),
+        estimation: true,
+    };
+    ledger.advance(sample, false, 0)
+}
+
+#[test]
+fn a_server_without_traffic_is_shown_with_empty_latencies() {
+    let snapshot = tick(&mut ledger(&[1, 2]), 1, &[1, 2], &[(1, 5)]);
+    let rows = &snapshot.services[&service_id()].destinations;
+    assert_eq!(rows[&server(1)].row.interval.counters.scheduled, 5);
+    assert_eq!(rows[&server(2)].row.interval, Activity::none());
+    assert!(!rows[&server(2)].row.gone);
+    assert_eq!(rows[&server(2)].facts.unwrap().active, 3);
+}
+
+#[test]
+fn a_service_is_the_merge_of_its_servers_over_the_window_and_the_run() {
+    let mut ledger = ledger(&[1, 2]);
+    tick(&mut ledger, 1, &[1, 2], &[(1, 5), (2, 7)]);
+    let snapshot = tick(&mut ledger, 3, &[1, 2], &[(2, 1)]);
+    let row = &snapshot.services[&service_id()].row;
+    assert_eq!(row.interval.latency(Measure::Connect).count(), 1);
+    assert_eq!(row.total.latency(Measure::Connect).count(), 13);
+    assert_eq!(
+        row.total.latency(Measure::Connect).sum_ns(),
+        13 * CONNECT_NS
+    );
+    assert_eq!(row.total.counters.scheduled, 13);
+    assert_eq!(
+        (snapshot.window, snapshot.elapsed),
+        (Duration::from_secs(2), Duration::from_secs(3))
+    );
+}
+
+#[test]
+fn a_server_that_goes_is_shown_once_more_and_then_counts_for_its_service() {
+    let mut ledger = ledger(&[1, 2]);
+    tick(&mut ledger, 1, &[1, 2], &[(2, 4)]);
+    let going = tick(&mut ledger, 2, &[1], &[(2, 1)]);
+    let last = &going.services[&service_id()].destinations[&server(2)];
+    assert!(last.row.gone);
+    assert_eq!(last.row.total.counters.scheduled, 5);
+    assert_eq!(last.facts.unwrap().weight, 1);
+    let after = tick(&mut ledger, 3, &[1], &[(2, 2)]);
+    let service = &after.services[&service_id()];
+    assert!(!service.destinations.contains_key(&server(2)));
+    assert_eq!(service.row.interval.counters.scheduled, 2);
+    assert_eq!(service.row.total.counters.scheduled, 7);
+}
+
+#[test]
+fn a_server_that_comes_again_is_the_same_row_with_a_new_since() {
+    let mut ledger = ledger(&[1, 2]);
+    tick(&mut ledger, 1, &[1, 2], &[(2, 4)]);
+    tick(&mut ledger, 2, &[1], &[]);
+    let again = tick(&mut ledger, 3, &[1, 2], &[(2, 1)]);
+    let row = &again.services[&service_id()].destinations[&server(2)].row;
+    assert!(!row.gone);
+    assert_eq!(row.since, Some(at(3)));
+    assert_eq!(row.total.counters.scheduled, 5);
+}
+
+#[test]
+fn a_server_that_came_and_went_between_two_tables_is_shown_once() {
+    let mut ledger = ledger(&[1]);
+    let snapshot = tick(&mut ledger, 1, &[1], &[(9, 3)]);
+    let row = &snapshot.services[&service_id()].destinations[&server(9)];
+    assert!(row.row.gone && row.facts.is_none() && row.row.since.is_none());
+    assert_eq!(row.row.interval.counters.scheduled, 3);
+    let after = tick(&mut ledger, 2, &[1], &[]);
+    assert!(
+        !after.services[&service_id()]
+            .destinations
+            .contains_key(&server(9))
+    );
+}

@@ -1,0 +1,49 @@
+//! One instant as it was read: what the programs saw since the instant before, and the table.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ipvs_observer_common::Loss;
+
+use super::{
+    activity::Activity,
+    id::{DestinationId, ServiceId},
+};
+use crate::ipvs::table::Table;
+
+/// A real server under its service, or with `None` the service itself.
+pub type ServerId = (ServiceId, Option<DestinationId>);
+
+/// A time on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Since 1970, for people.
+    pub wall: Duration,
+    /// On `CLOCK_MONOTONIC`, for differences.
+    pub monotonic: Duration,
+}
+
+/// What the programs saw since the previous reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// Only those with anything new.
+    pub servers: BTreeMap<ServerId, Activity>,
+    /// Packets of the observed namespace that reached a state transition.
+    pub transitions: u64,
+    /// Events given up, by [`Loss`].
+    pub losses: [u64; Loss::ALL.len()],
+}
+
+/// Everything that one tick read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When the maps were read.
+    pub at: Timestamp,
+    /// What the programs saw.
+    pub readings: Readings,
+    /// What IPVS says.
+    pub table: Table,
+    /// IPVS's own count of packets since the previous sample, from its per-CPU counters.
+    pub packets: Option<u64>,
+    /// Whether the kernel refreshes the counters that the table repeats (`run_estimation`).
+    pub estimation: bool,
+}

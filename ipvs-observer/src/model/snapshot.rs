@@ -1,0 +1,167 @@
+//! What outputs are given: maps and table merged, for one window and for the whole run.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ipvs_observer_common::{Loss, Measure};
+
+use super::{
+    activity::Activity,
+    filter::Selection,
+    id::{DestinationId, ServiceId},
+    rates::Rates,
+    sample::Timestamp,
+};
+use crate::ipvs::table::{Destination, Service, Traffic};
+
+/// One window of observation.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What does not change during a run.
+    pub run: Arc<Run>,
+    /// The end of the window.
+    pub at: Timestamp,
+    /// Between the two readings of the maps.
+    pub window: Duration,
+    /// Since the first reading.
+    pub elapsed: Duration,
+    /// Whether this is the last one, made for the sake of the totals.
+    pub is_final: bool,
+    /// Services, by identity.
+    pub services: BTreeMap<ServiceId, ServiceRow>,
+    /// How far the numbers can be trusted.
+    pub health: Health,
+}
+
+impl Snapshot {
+    /// Leaves out what is not wanted; a service that stays keeps the sums over all of its real servers.
+    pub fn select(&mut self, selection: &Selection) {
+        self.services.retain(|id, _| selection.has_service(id));
+        if selection.servers.is_empty() {
+            return;
+        }
+        for (service, row) in &mut self.services {
+            row.destinations
+                .retain(|id, _| selection.has_server(service, id));
+        }
+        self.services.retain(|_, row| !row.destinations.is_empty());
+    }
+}
+
+/// Facts of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Name of the host.
+    pub host: String,
+    /// Release of its kernel.
+    pub kernel: String,
+    /// Measures whose probes are attached.
+    pub measures: Vec<Measure>,
+    /// Probes that are not attached.
+    pub refused_probes: Vec<RefusedProbe>,
+}
+
+/// A probe that is not attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedProbe {
+    /// The kernel function.
+    pub function: String,
+    /// Why it cannot be probed.
+    pub reason: String,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug)]
+pub struct ServiceRow {
+    /// What IPVS says of it; its last words if it is gone.
+    pub facts: Option<Service>,
+    /// What all of its servers have in common.
+    pub row: Row,
+    /// Its real servers, by identity.
+    pub destinations: BTreeMap<DestinationId, DestinationRow>,
+}
+
+/// A real server of a virtual service.
+#[derive(Clone, Debug)]
+pub struct DestinationRow {
+    /// What IPVS says of it; its last words if it is gone.
+    pub facts: Option<Destination>,
+    /// What it has in common with a service.
+    pub row: Row,
+}
+
+/// What is known of a service or a real server alike.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Shown for the last time: it is in the table no more.
+    pub gone: bool,
+    /// When it was first in the table, or again after it was gone; absent if it never was.
+    pub since: Option<Timestamp>,
+    /// What the programs saw in the window.
+    pub interval: Activity,
+    /// What the programs saw since the start.
+    pub total: Activity,
+    /// The kernel's counters.
+    pub traffic: Option<Traffic>,
+    /// Packet and byte rates.
+    pub rates: Option<Rates>,
+}
+
+/// How complete the measuring was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// In the window.
+    pub interval: Completeness,
+    /// Since the start.
+    pub total: Completeness,
+    /// Whether the table changed under every attempt to read it.
+    pub torn: bool,
+    /// Windows that an output missed because it was slow, since the start.
+    pub missed_windows: u64,
+}
+
+/// What was seen and what was lost over some span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Completeness {
+    /// Packets of the namespace that reached a state transition.
+    pub transitions: u64,
+    /// Packets that IPVS counted; absent if its per-CPU counters cannot be read.
+    pub packets: Option<u64>,
+    /// Events given up, by [`Loss`].
+    pub losses: [u64; Loss::ALL.len()],
+}
+
+impl Completeness {
+    /// All events given up.
+    pub fn lost(&self) -> u64 {
+        self.losses.iter().sum()
+    }
+
+    /// The losses that happened.
+    pub fn losses(&self) -> impl Iterator<Item = (Loss, u64)> {
+        Loss::ALL
+            .into_iter()
+            .zip(self.losses)
+            .filter(|&(_, count)| count > 0)
+    }
+
+    /// The part of the packets that the probes saw, in percent; a little off while packets pass between two readings.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a percentage needs no more than 53 bits"
+    )]
+    pub fn coverage_percent(&self) -> Option<f64> {
+        let packets = self.packets.filter(|&packets| packets > 0)?;
+        Some(self.transitions as f64 * 100.0 / packets as f64)
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.transitions += other.transitions;
+        self.packets = match (self.packets, other.packets) {
+            (Some(a), Some(b)) => Some(a + b),
+            _ => None,
+        };
+        for (sum, count) in self.losses.iter_mut().zip(other.losses) {
+            *sum += count;
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The run: starts the sources, takes a sample for each window, hands snapshots on, ends cleanly.
+
+use std::{fs, future::pending, sync::Arc};
+
+use tokio::{
+    select,
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
+};
+
+use crate::{
+    btf::{parse::Btf, resolve::resolve},
+    clock,
+    config::Config,
+    error::RunError,
+    ipvs::{netlink::Ipvs, table::Table},
+    kernel::Kernel,
+    model::{ledger::Ledger, sample::Sample, snapshot::Run, snapshot::Snapshot},
+    output::{Format, stdout::Stdout},
+    probe::{Probes, ProgramLog, Request},
+};
+
+/// Places for real servers and services that are configured while the agent runs.
+const SPARE_SERVERS: usize = 64;
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything is printed.
+    Complete,
+    /// A second signal ended it at once.
+    Interrupted,
+}
+
+/// Observes until the end that `config` names, a signal, or the end of the reader.
+pub async fn run(config: Config) -> Result<Ending, RunError> {
+    let mut signals = Signals::new()?;
+    let mut observer = Observer::start(&config)?;
+    let program_log = observer.probes.take_log();
+    let format = Format {
+        format: config.output,
+        sort: config.sort,
+        rows: config.rows,
+    };
+    let stdout = Stdout::start(format).map_err(|source| system("start the output", source))?;
+    if let Some(path) = &config.ready_file {
+        fs::write(path, "").map_err(|source| system("create the ready file", source))?;
+    }
+    select! {
+        ending = observer.windows(&config, stdout, &mut signals) => ending,
+        () = forward(program_log) => Ok(Ending::Complete),
+    }
+}
+
+/// The sources and what is remembered of them.
+#[derive(Debug)]
+struct Observer {
+    kernel: Kernel,
+    ipvs: Ipvs,
+    probes: Probes,
+    ledger: Ledger,
+    packets: u64,
+}
+
+impl Observer {
+    fn start(config: &Config) -> Result<Self, RunError> {
+        let kernel = Kernel::at("/");
+        let missing = kernel.capabilities()?.missing();
+        if !missing.is_empty() {
+            return Err(RunError::NotPermitted(missing));
+        }
+        let mut ipvs = Ipvs::open()?;
+        if !kernel.has_btf() {
+            return Err(RunError::NoBtf);
+        }
+        let table = ipvs.table()?;
+        let services = &config.selection.services;
+        if !services.is_empty()
+            && !table
+                .services
+                .keys()
+                .any(|id| config.selection.has_service(id))
+        {
+            return Err(RunError::UnknownService);
+        }
+        let probes = start_probes(&kernel, &table)?;
+        let uname = rustix::system::uname();
+        let run = Run {
+            host: uname.nodename().to_string_lossy().into_owned(),
+            kernel: uname.release().to_string_lossy().into_owned(),
+            measures: probes.measures(),
+            refused_probes: probes.refused(),
+        };
+        let mut observer = Self {
+            packets: kernel.packets()?,
+            kernel,
+            ipvs,
+            probes,
+            ledger: Ledger::new(Arc::new(run), clock::now(), table),
+        };
+        // What passed while the probes were being attached was seen by some of them only.
+        drop(observer.probes.drain());
+        Ok(observer)
+    }
+
+    async fn windows(
+        &mut self,
+        config: &Config,
+        mut stdout: Stdout,
+        signals: &mut Signals,
+    ) -> Result<Ending, RunError> {
+        let start = Instant::now();
+        let mut ticks = interval_at(start + config.interval, config.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let end = config.duration.map(|duration| sleep(duration));
+        let mut end = Box::pin(async {
+            match end {
+                Some(end) => end.await,
+                None => pending().await,
+            }
+        });
+        loop {
+            let is_final = select! {
+                biased;
+                () = signals.any() => true,
+                () = &mut end => true,
+                ended = stdout.ended() => return ended.map(|()| Ending::Complete).map_err(|source| system("write to stdout", source)),
+                _ = ticks.tick() => config.once,
+            };
+            let snapshot = self.window(config, is_final, stdout.missed())?;
+            stdout.send(Arc::new(snapshot));
+            if is_final {
+                break;
+            }
+        }
+        select! {
+            () = signals.any() => Ok(Ending::Interrupted),
+            written = stdout.finish() => {
+                written.map(|()| Ending::Complete).map_err(|source| system("write to stdout", source))
+            }
+        }
+    }
+
+    fn window(
+        &mut self,
+        config: &Config,
+        is_final: bool,
+        missed: u64,
+    ) -> Result<Snapshot, RunError> {
+        let packets = self.kernel.packets().ok();
+        let at = clock::now();
+        let readings = self.probes.drain();
+        let sample = Sample {
+            at,
+            readings,
+            table: self.ipvs.table()?,
+            packets: packets.map(|packets| packets.wrapping_sub(self.packets)),
+            estimation: self.kernel.estimation(),
+        };
+        self.packets = packets.unwrap_or(self.packets);
+        let mut snapshot = self.ledger.advance(sample, is_final, missed);
+        snapshot.select(&config.selection);
+        Ok(snapshot)
+    }
+}
+
+fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
+    let images = kernel.btf()?;
+    let btf = Btf::parse(&images.base, images.ip_vs.as_deref())?;
+    let resolved = resolve(&btf);
+    let netns = kernel.network_namespace()?;
+    let configured: usize = table
+        .services
+        .values()
+        .map(|service| 1 + service.destinations.len())
+        .sum();
+    let request = Request {
+        // The kernel's inode numbers of namespaces are `unsigned int`.
+        netns: u32::try_from(netns).unwrap_or_default(),
+        servers: u32::try_from(configured + configured / 4 + SPARE_SERVERS).unwrap_or(u32::MAX),
+        with_log: log::max_level() >= log::LevelFilter::Debug,
+    };
+    Ok(Probes::start(&resolved, request)?)
+}
+
+/// SIGINT and SIGTERM.
+#[derive(Debug)]
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, RunError> {
+        let register = |kind| signal(kind).map_err(|source| system("handle signals", source));
+        Ok(Self {
+            interrupt: register(SignalKind::interrupt())?,
+            terminate: register(SignalKind::terminate())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Passes the programs' messages on; without any this never ends.
+async fn forward(program_log: Option<ProgramLog>) {
+    if let Some(mut program_log) = program_log {
+        let error = program_log.forward().await;
+        log::warn!("messages of the programs are not shown any more: {error}");
+    }
+    pending::<()>().await;
+}
+
+const fn system(doing: &'static str, source: std::io::Error) -> RunError {
+    RunError::System { doing, source }
+}

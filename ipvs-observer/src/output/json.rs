@@ -1,0 +1,405 @@
+//! One JSON object for each window.
+//!
+//! Every name stands here, so that a renamed field of the model cannot change what scripts read. What is not known is
+//! left out; durations are integers in nanoseconds; a window's numbers stand beside those of the whole run in `total`.
+
+use std::{net::IpAddr, time::Duration};
+
+use ipvs_observer_common::Measure;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use crate::{
+    ipvs::table::{Destination, Traffic},
+    model::{
+        activity::Activity,
+        id::{AddressFamily, DestinationId, ServiceId},
+        latency::{Distribution, Percentiles},
+        rates::Rates,
+        sample::Timestamp,
+        snapshot::{Completeness, DestinationRow, Row, ServiceRow, Snapshot},
+    },
+};
+
+/// The snapshot as one line.
+pub fn encode(snapshot: &Snapshot) -> String {
+    let mut encoder = Encoder {
+        snapshot,
+        percentiles: Percentiles::new(),
+    };
+    let object = encoder.window();
+    // Maps have text as keys and no value fails, so neither can this.
+    let mut line = serde_json::to_string(&object).unwrap_or_default();
+    line.push('\n');
+    line
+}
+
+struct Encoder<'a> {
+    snapshot: &'a Snapshot,
+    percentiles: Percentiles,
+}
+
+#[derive(Serialize)]
+struct WindowObject<'a> {
+    host: &'a str,
+    kernel: &'a str,
+    time: String,
+    window_ns: u64,
+    elapsed_ns: u64,
+    r#final: bool,
+    health: HealthObject<'a>,
+    services: Vec<ServiceObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct HealthObject<'a> {
+    #[serde(flatten)]
+    interval: CompletenessObject,
+    total: CompletenessObject,
+    table_torn: bool,
+    missed_windows: u64,
+    measures: Vec<&'static str>,
+    refused_probes: Vec<RefusedObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct CompletenessObject {
+    coverage: CoverageObject,
+    losses: Pairs<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct CoverageObject {
+    hits: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct RefusedObject<'a> {
+    function: &'a str,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct ServiceObject<'a> {
+    service: String,
+    #[serde(flatten)]
+    identity: IdentityObject,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduler: Option<&'a str>,
+    #[serde(flatten)]
+    row: RowObject,
+    servers: Vec<ServerObject>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum IdentityObject {
+    Address {
+        protocol: String,
+        address: IpAddr,
+        port: u16,
+    },
+    FirewallMark {
+        firewall_mark: u32,
+        family: &'static str,
+    },
+}
+
+#[derive(Serialize)]
+struct ServerObject {
+    address: IpAddr,
+    port: u16,
+    #[serde(flatten)]
+    facts: Option<FactsObject>,
+    #[serde(flatten)]
+    row: RowObject,
+}
+
+#[derive(Serialize)]
+struct FactsObject {
+    method: String,
+    weight: u32,
+    active: u32,
+    inactive: u32,
+    persistent: u32,
+}
+
+#[derive(Serialize)]
+struct RowObject {
+    gone: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel: Option<TrafficObject>,
+    rates: RatesObject,
+    #[serde(flatten)]
+    interval: ActivityObject,
+    total: ActivityObject,
+}
+
+#[derive(Serialize)]
+struct TrafficObject {
+    connections: u64,
+    in_packets: u64,
+    out_packets: u64,
+    in_bytes: u64,
+    out_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct RatesObject {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_per_s: Option<f64>,
+    #[serde(flatten)]
+    packets: Option<PacketRatesObject>,
+}
+
+#[derive(Serialize)]
+struct PacketRatesObject {
+    in_packets_per_s: f64,
+    out_packets_per_s: f64,
+    in_bytes_per_s: f64,
+    out_bytes_per_s: f64,
+    age_ns: u64,
+}
+
+#[derive(Serialize)]
+struct ActivityObject {
+    counters: Pairs<&'static str, u64>,
+    latency: Pairs<&'static str, LatencyObject>,
+}
+
+#[derive(Serialize)]
+struct LatencyObject {
+    count: u64,
+    sum_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_ns: Option<u64>,
+    #[serde(flatten)]
+    percentiles: Pairs<&'static str, u64>,
+    /// Lowest value of a bucket and how many values it has.
+    buckets: Vec<(u64, u64)>,
+}
+
+/// An object whose names are data, in the order given.
+struct Pairs<K, V>(Vec<(K, V)>);
+
+impl<K: Serialize, V: Serialize> Serialize for Pairs<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'a> Encoder<'a> {
+    fn window(&mut self) -> WindowObject<'a> {
+        let snapshot = self.snapshot;
+        let services = snapshot
+            .services
+            .iter()
+            .map(|(id, service)| self.service(id, service))
+            .collect();
+        WindowObject {
+            host: &snapshot.run.host,
+            kernel: &snapshot.run.kernel,
+            time: time(snapshot.at),
+            window_ns: nanoseconds(snapshot.window),
+            elapsed_ns: nanoseconds(snapshot.elapsed),
+            r#final: snapshot.is_final,
+            health: self.health(),
+            services,
+        }
+    }
+
+    fn health(&self) -> HealthObject<'a> {
+        let (health, run) = (&self.snapshot.health, &self.snapshot.run);
+        let refused = run.refused_probes.iter();
+        HealthObject {
+            interval: completeness(&health.interval),
+            total: completeness(&health.total),
+            table_torn: health.torn,
+            missed_windows: health.missed_windows,
+            measures: run.measures.iter().map(|measure| measure.name()).collect(),
+            refused_probes: refused
+                .map(|probe| RefusedObject {
+                    function: &probe.function,
+                    reason: &probe.reason,
+                })
+                .collect(),
+        }
+    }
+
+    fn service(&mut self, id: &ServiceId, service: &'a ServiceRow) -> ServiceObject<'a> {
+        let servers = service
+            .destinations
+            .iter()
+            .map(|(id, destination)| self.server(id, destination));
+        ServiceObject {
+            service: id.to_string(),
+            identity: identity(id),
+            scheduler: service.facts.as_ref().map(|facts| facts.scheduler.as_str()),
+            servers: servers.collect(),
+            row: self.row(&service.row),
+        }
+    }
+
+    fn server(&mut self, id: &DestinationId, destination: &DestinationRow) -> ServerObject {
+        ServerObject {
+            address: id.address,
+            port: id.port,
+            facts: destination.facts.as_ref().map(facts),
+            row: self.row(&destination.row),
+        }
+    }
+
+    fn row(&mut self, row: &Row) -> RowObject {
+        let window_s = self.snapshot.window.as_secs_f64();
+        RowObject {
+            gone: row.gone,
+            since: row.since.map(time),
+            kernel: row.traffic.as_ref().map(traffic),
+            rates: RatesObject {
+                connections_per_s: row.interval.scheduled_per_s(window_s),
+                packets: row.rates.as_ref().map(rates),
+            },
+            interval: self.activity(&row.interval),
+            total: self.activity(&row.total),
+        }
+    }
+
+    fn activity(&mut self, activity: &Activity) -> ActivityObject {
+        let measures = &self.snapshot.run.measures;
+        let latencies = measures.iter().map(|&measure| {
+            (
+                measure.name(),
+                latency(activity.latency(measure), &mut self.percentiles),
+            )
+        });
+        let latency = Pairs(latencies.collect());
+        ActivityObject {
+            counters: counters(activity, measures),
+            latency,
+        }
+    }
+}
+
+fn counters(activity: &Activity, measures: &[Measure]) -> Pairs<&'static str, u64> {
+    let counters = &activity.counters;
+    let mut pairs = vec![
+        ("dropped", activity.dropped()),
+        ("no_destination", counters.no_destination),
+    ];
+    if measures.contains(&Measure::Schedule) {
+        pairs.push(("scheduled", counters.scheduled));
+    }
+    if measures.contains(&Measure::Connect) {
+        pairs.extend([
+            ("established", counters.established),
+            ("refused", counters.refused),
+            ("syn_repeated", counters.syn_repeated),
+            ("unanswered", counters.unanswered),
+            ("server_first", counters.server_first),
+            ("data_in_syn", counters.data_in_syn),
+            ("preexisting", counters.preexisting),
+        ]);
+    }
+    Pairs(pairs)
+}
+
+fn latency(distribution: &Distribution, percentiles: &mut Percentiles) -> LatencyObject {
+    let shown = percentiles.of(distribution).into_iter().flatten();
+    LatencyObject {
+        count: distribution.count(),
+        sum_ns: distribution.sum_ns(),
+        min_ns: distribution.min_ns(),
+        max_ns: distribution.max_ns(),
+        percentiles: Pairs(
+            Percentiles::SHOWN
+                .into_iter()
+                .map(|(_, name)| name)
+                .zip(shown)
+                .collect(),
+        ),
+        buckets: distribution.buckets().collect(),
+    }
+}
+
+fn completeness(completeness: &Completeness) -> CompletenessObject {
+    CompletenessObject {
+        coverage: CoverageObject {
+            hits: completeness.transitions,
+            packets: completeness.packets,
+        },
+        losses: Pairs(
+            completeness
+                .losses()
+                .map(|(loss, count)| (loss.name(), count))
+                .collect(),
+        ),
+    }
+}
+
+fn identity(id: &ServiceId) -> IdentityObject {
+    match *id {
+        ServiceId::Address {
+            protocol,
+            address,
+            port,
+        } => IdentityObject::Address {
+            protocol: protocol.to_string(),
+            address,
+            port,
+        },
+        ServiceId::FirewallMark { mark, family } => IdentityObject::FirewallMark {
+            firewall_mark: mark,
+            family: match family {
+                AddressFamily::Ipv4 => "ipv4",
+                AddressFamily::Ipv6 => "ipv6",
+            },
+        },
+    }
+}
+
+fn facts(destination: &Destination) -> FactsObject {
+    FactsObject {
+        method: destination.method.to_string(),
+        weight: destination.weight,
+        active: destination.active,
+        inactive: destination.inactive,
+        persistent: destination.persistent,
+    }
+}
+
+const fn traffic(traffic: &Traffic) -> TrafficObject {
+    TrafficObject {
+        connections: traffic.connections,
+        in_packets: traffic.in_packets,
+        out_packets: traffic.out_packets,
+        in_bytes: traffic.in_bytes,
+        out_bytes: traffic.out_bytes,
+    }
+}
+
+fn rates(rates: &Rates) -> PacketRatesObject {
+    PacketRatesObject {
+        in_packets_per_s: rates.in_packets,
+        out_packets_per_s: rates.out_packets,
+        in_bytes_per_s: rates.in_bytes,
+        out_bytes_per_s: rates.out_bytes,
+        age_ns: nanoseconds(rates.age),
+    }
+}
+
+fn time(at: Timestamp) -> String {
+    humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + at.wall).to_string()
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

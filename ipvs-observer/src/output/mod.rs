@@ -1,0 +1,34 @@
+//! What is shown of a snapshot: a format turns it into text, `stdout` carries it out.
+//!
+//! A format is a pure function of a snapshot. A slow reader loses whole windows, which are counted, and never slows the
+//! sampling.
+
+pub mod json;
+pub mod stdout;
+pub mod text;
+
+use crate::{
+    cli::{OutputFormat, SortColumn},
+    model::snapshot::Snapshot,
+};
+
+/// How snapshots are printed.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    /// The format itself.
+    pub format: OutputFormat,
+    /// Order of real servers in text.
+    pub sort: SortColumn,
+    /// How many real servers a text block shows; `None` is all.
+    pub rows: Option<usize>,
+}
+
+impl Format {
+    /// One window, ready to be printed.
+    pub fn encode(&self, snapshot: &Snapshot) -> String {
+        match self.format {
+            OutputFormat::Text => text::encode(snapshot, self.sort, self.rows),
+            OutputFormat::Json => json::encode(snapshot),
+        }
+    }
+}

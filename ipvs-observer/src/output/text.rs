@@ -1,0 +1,247 @@
+//! Plain blocks for people: a header, then services and under each its real servers, in at most 120 columns.
+
+mod latency;
+mod number;
+mod rows;
+
+use std::fmt::Write as _;
+
+use crate::{
+    cli::SortColumn,
+    model::{
+        activity::Activity,
+        latency::Percentiles,
+        snapshot::{Health, Row, ServiceRow, Snapshot},
+    },
+};
+
+use self::{number::short, rows::Rows};
+
+/// Columns of the name of a service or server.
+const NAME_COLUMNS: usize = 33;
+
+/// The snapshot as one block; the last one shows the whole run.
+pub fn encode(snapshot: &Snapshot, sort: SortColumn, rows: Option<usize>) -> String {
+    let mut block = Block {
+        text: String::new(),
+        snapshot,
+        percentiles: Percentiles::new(),
+    };
+    block.header();
+    if snapshot.services.is_empty() {
+        block.line("no virtual services in this network namespace");
+    } else {
+        block.titles();
+    }
+    let rows = Rows::choose(snapshot, sort, rows, &mut block.percentiles);
+    for rows::ServiceRows {
+        id,
+        service,
+        servers,
+    } in &rows.services
+    {
+        block.service(&id.to_string(), service);
+        for (id, server) in servers {
+            let facts = server.facts.as_ref();
+            let gone = if server.row.gone { " gone" } else { "" };
+            let stats = Stats {
+                method: facts.map(|facts| facts.method.to_string()),
+                weight: facts.map(|facts| facts.weight),
+                active: facts.map(|facts| u64::from(facts.active)),
+                inactive: facts.map(|facts| u64::from(facts.inactive)),
+            };
+            block.row(&format!("  -> {id}{gone}"), &stats, &server.row);
+        }
+    }
+    if rows.left_out > 0 {
+        let line = format!(
+            "{} more real servers (-n ROWS shows more, --sort COLUMN others)",
+            rows.left_out
+        );
+        block.line(&line);
+    }
+    block.line("");
+    block.text
+}
+
+struct Block<'a> {
+    text: String,
+    snapshot: &'a Snapshot,
+    percentiles: Percentiles,
+}
+
+/// The columns that a service sums up and a server has from the table.
+struct Stats {
+    method: Option<String>,
+    weight: Option<u32>,
+    active: Option<u64>,
+    inactive: Option<u64>,
+}
+
+impl Block<'_> {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    fn header(&mut self) {
+        let (snapshot, run) = (self.snapshot, &self.snapshot.run);
+        let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + snapshot.at.wall);
+        let span = if snapshot.is_final {
+            format!("whole run {:.3} s", snapshot.elapsed.as_secs_f64())
+        } else {
+            format!("window {:.3} s", snapshot.window.as_secs_f64())
+        };
+        self.line(&format!(
+            "{}  Linux {}  {time}  {span}",
+            run.host, run.kernel
+        ));
+        let health = health(&snapshot.health, snapshot.is_final);
+        self.line(&health);
+        for refused in &run.refused_probes {
+            self.line(&format!(
+                "not probed: {}: {}",
+                refused.function, refused.reason
+            ));
+        }
+    }
+
+    fn titles(&mut self) {
+        let titles = [
+            "METHOD",
+            "WGHT",
+            "CONN/S",
+            "PKT/S IN",
+            "OUT",
+            "BYTE/S IN",
+            "OUT",
+            "ACTIVE",
+            "INACT",
+            "REFUSED",
+            "DROPPED",
+        ];
+        let line = columns("SERVICE / SERVER", &titles.map(ToOwned::to_owned));
+        self.line(&line);
+        let line = latency::titles();
+        self.line(&line);
+    }
+
+    fn service(&mut self, name: &str, service: &ServiceRow) {
+        let scheduler = service
+            .facts
+            .as_ref()
+            .map_or("", |facts| facts.scheduler.as_str());
+        let gone = if service.row.gone { " gone" } else { "" };
+        let known = || {
+            service
+                .destinations
+                .values()
+                .filter(|server| !server.row.gone)
+                .filter_map(|server| server.facts)
+        };
+        let stats = Stats {
+            method: None,
+            weight: None,
+            active: Some(known().map(|facts| u64::from(facts.active)).sum()),
+            inactive: Some(known().map(|facts| u64::from(facts.inactive)).sum()),
+        };
+        self.row(&format!("{name} {scheduler}{gone}"), &stats, &service.row);
+    }
+
+    fn row(&mut self, name: &str, stats: &Stats, row: &Row) {
+        let whole_run = self.snapshot.is_final;
+        let (activity, span) = if whole_run {
+            (&row.total, self.snapshot.elapsed)
+        } else {
+            (&row.interval, self.snapshot.window)
+        };
+        let rates = row.rates.as_ref().filter(|_| !whole_run);
+        let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), short);
+        let count = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number::count);
+        let cells = [
+            stats.method.clone().unwrap_or_else(|| "-".to_owned()),
+            count(stats.weight.map(u64::from)),
+            number(activity.scheduled_per_s(span.as_secs_f64())),
+            number(rates.map(|rates| rates.in_packets)),
+            number(rates.map(|rates| rates.out_packets)),
+            number(rates.map(|rates| rates.in_bytes)),
+            number(rates.map(|rates| rates.out_bytes)),
+            count(stats.active),
+            count(stats.inactive),
+            count(Some(activity.counters.refused)),
+            count(Some(activity.dropped())),
+        ];
+        if name.chars().count() > NAME_COLUMNS {
+            self.line(name);
+            self.line(&columns("", &cells));
+        } else {
+            self.line(&columns(name, &cells));
+        }
+        self.latencies(activity);
+    }
+
+    fn latencies(&mut self, activity: &Activity) {
+        for line in latency::lines(activity, &self.snapshot.run.measures, &mut self.percentiles) {
+            self.line(&line);
+        }
+    }
+}
+
+/// Coverage and losses, always; what else is wrong only where it is.
+fn health(health: &Health, whole_run: bool) -> String {
+    let shown = if whole_run {
+        &health.total
+    } else {
+        &health.interval
+    };
+    let mut line = match (shown.coverage_percent(), shown.packets) {
+        (Some(percent), Some(packets)) => format!("probes saw {percent:.2} % of {packets} packets"),
+        (_, Some(_)) => "no packets".to_owned(),
+        (_, None) => "probe coverage unknown".to_owned(),
+    };
+    write_to(&mut line, format_args!("   lost {}", shown.lost()));
+    for (loss, count) in shown.losses() {
+        write_to(&mut line, format_args!("   {} {count}", loss.name()));
+    }
+    if health.torn {
+        line.push_str("   table changed while it was read");
+    }
+    if health.missed_windows > 0 {
+        write_to(
+            &mut line,
+            format_args!(
+                "   {} windows not printed: slow reader",
+                health.missed_windows
+            ),
+        );
+    }
+    line
+}
+
+fn columns(name: &str, cells: &[String; 11]) -> String {
+    let [
+        method,
+        weight,
+        conn,
+        pkt_in,
+        pkt_out,
+        byte_in,
+        byte_out,
+        active,
+        inactive,
+        refused,
+        dropped,
+    ] = cells;
+    format!(
+        "{name:<NAME_COLUMNS$} {method:<6} {weight:>4} {conn:>7} {pkt_in:>8} {pkt_out:>6} {byte_in:>9} {byte_out:>6} \
+         {active:>6} {inactive:>6} {refused:>7} {dropped:>7}"
+    )
+}
+
+/// Writing to a string cannot fail.
+fn write_to(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let _ = text.write_fmt(arguments);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! The latencies of one row, two measures beside each other: what the network and the client do, then the rest.
+
+use ipvs_observer_common::Measure;
+
+use super::number::{count, duration_ns};
+use crate::model::{activity::Activity, latency::Percentiles};
+
+/// The measures as they stand: from a slow connection's first suspects to its last.
+const PAIRS: [(Measure, Measure); 3] = [
+    (Measure::Connect, Measure::FirstByte),
+    (Measure::Client, Measure::Duration),
+    (Measure::Handshake, Measure::Schedule),
+];
+
+/// The line above the first row.
+pub(super) fn titles() -> String {
+    let titles = cell(
+        "LATENCY",
+        ["COUNT", "P50", "P90", "P99", "P99.9", "MAX"].map(ToOwned::to_owned),
+    );
+    pair(&titles, &titles)
+}
+
+/// The lines of `activity`; none if no measure has a value.
+pub(super) fn lines(
+    activity: &Activity,
+    measures: &[Measure],
+    percentiles: &mut Percentiles,
+) -> Vec<String> {
+    if activity
+        .latencies
+        .iter()
+        .all(|latency| latency.count() == 0)
+    {
+        return Vec::new();
+    }
+    let mut shown = |measure| {
+        if measures.contains(&measure) {
+            values(activity, measure, percentiles)
+        } else {
+            String::new()
+        }
+    };
+    let lines = PAIRS
+        .iter()
+        .map(|&(left, right)| pair(&shown(left), &shown(right)));
+    lines.filter(|line| !line.trim().is_empty()).collect()
+}
+
+fn values(activity: &Activity, measure: Measure, percentiles: &mut Percentiles) -> String {
+    let latency = activity.latency(measure);
+    let [p50, p90, p99, p999] = match percentiles.of(latency) {
+        Some(values) => values.map(duration_ns),
+        None => [(); 4].map(|()| "-".to_owned()),
+    };
+    let max = latency.max_ns().map_or_else(|| "-".to_owned(), duration_ns);
+    cell(
+        measure.name(),
+        [count(latency.count()), p50, p90, p99, p999, max],
+    )
+}
+
+fn cell(name: &str, values: [String; 6]) -> String {
+    let [count, p50, p90, p99, p999, max] = values;
+    format!("{name:<10} {count:>6} {p50:>7} {p90:>7} {p99:>7} {p999:>7} {max:>7}")
+}
+
+fn pair(left: &str, right: &str) -> String {
+    format!("     {left:<57} {right}")
+}

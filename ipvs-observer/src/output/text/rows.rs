@@ -1,0 +1,109 @@
+//! Which real servers a block shows, and in which order.
+
+use ipvs_observer_common::Measure;
+
+use crate::{
+    cli::SortColumn,
+    model::{
+        id::{DestinationId, ServiceId},
+        latency::Percentiles,
+        snapshot::{DestinationRow, ServiceRow, Snapshot},
+    },
+};
+
+/// The rows of a block.
+pub(super) struct Rows<'a> {
+    pub(super) services: Vec<ServiceRows<'a>>,
+    /// Real servers that are not among them.
+    pub(super) left_out: usize,
+}
+
+/// A service and those of its real servers that are shown.
+pub(super) struct ServiceRows<'a> {
+    pub(super) id: ServiceId,
+    pub(super) service: &'a ServiceRow,
+    pub(super) servers: Vec<(DestinationId, &'a DestinationRow)>,
+}
+
+impl<'a> Rows<'a> {
+    /// The first `limit` real servers by `sort`, under their services in the order of the first of each.
+    pub(super) fn choose(
+        snapshot: &'a Snapshot,
+        sort: SortColumn,
+        limit: Option<usize>,
+        percentiles: &mut Percentiles,
+    ) -> Self {
+        let mut servers = Vec::new();
+        for (service_id, service) in &snapshot.services {
+            for (id, server) in &service.destinations {
+                let weight = weight(snapshot, server, sort, percentiles);
+                servers.push((weight, *service_id, *id, server));
+            }
+        }
+        // Stable, so that equals stay in the order of the table.
+        servers.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let shown = limit.unwrap_or(usize::MAX).min(servers.len());
+        let left_out = servers.len() - shown;
+        let mut services: Vec<ServiceRows<'_>> = Vec::new();
+        for (_, service_id, id, server) in servers.into_iter().take(shown) {
+            if let Some(rows) = services.iter_mut().find(|rows| rows.id == service_id) {
+                rows.servers.push((id, server));
+            } else if let Some(service) = snapshot.services.get(&service_id) {
+                services.push(ServiceRows {
+                    id: service_id,
+                    service,
+                    servers: vec![(id, server)],
+                });
+            }
+        }
+        let without_servers = snapshot
+            .services
+            .iter()
+            .filter(|(_, row)| row.destinations.is_empty());
+        services.extend(without_servers.map(|(&id, service)| ServiceRows {
+            id,
+            service,
+            servers: Vec::new(),
+        }));
+        if sort == SortColumn::Name {
+            services.sort_by_key(|rows| rows.id);
+        }
+        Self { services, left_out }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "only the order matters")]
+fn weight(
+    snapshot: &Snapshot,
+    server: &DestinationRow,
+    sort: SortColumn,
+    percentiles: &mut Percentiles,
+) -> f64 {
+    let row = &server.row;
+    let activity = if snapshot.is_final {
+        &row.total
+    } else {
+        &row.interval
+    };
+    let rates = row.rates.as_ref();
+    let mut p99 = |measure| {
+        let shown = percentiles.of(activity.latency(measure));
+        shown.map_or(-1.0, |[_, _, p99, _]| p99 as f64)
+    };
+    match sort {
+        SortColumn::Name => 0.0,
+        SortColumn::Connections => activity.counters.scheduled as f64,
+        SortColumn::Packets => rates.map_or(-1.0, |rates| rates.in_packets + rates.out_packets),
+        SortColumn::Bytes => rates.map_or(-1.0, |rates| rates.in_bytes + rates.out_bytes),
+        SortColumn::Active => server.facts.map_or(-1.0, |facts| f64::from(facts.active)),
+        SortColumn::Inactive => server.facts.map_or(-1.0, |facts| f64::from(facts.inactive)),
+        SortColumn::Refused => activity.counters.refused as f64,
+        SortColumn::Dropped => activity.dropped() as f64,
+        SortColumn::Schedule => p99(Measure::Schedule),
+        SortColumn::Connect => p99(Measure::Connect),
+        SortColumn::Client => p99(Measure::Client),
+        SortColumn::Handshake => p99(Measure::Handshake),
+        SortColumn::FirstByte => p99(Measure::FirstByte),
+        SortColumn::Duration => p99(Measure::Duration),
+    }
+}

@@ -1,0 +1,146 @@
+//! Loads the object, gives it the layout and the settings, attaches what is planned and holds the links.
+
+use std::{error::Error, io, iter};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, Pod,
+    maps::{Map, MapError, Queue},
+    programs::{KProbe, ProgramError},
+};
+use ipvs_observer_common::{Layout, Settings, maps};
+
+use super::{
+    LoadError,
+    log::{ProgramLog, WANTED},
+    mapped::MappedArray,
+    plan::{Plan, Probe},
+};
+
+/// The programs, compiled by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvs-observer-ebpf"));
+
+/// The loaded object with everything attached; dropping it detaches.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    ebpf: Ebpf,
+    log: Option<ProgramLog>,
+}
+
+impl Loaded {
+    /// Attaches the probes of `plan`; one that the kernel does not take is refused there and the others go on.
+    pub(super) fn new(
+        plan: &mut Plan,
+        layout: &Layout,
+        settings: Settings,
+        with_log: bool,
+    ) -> Result<Self, LoadError> {
+        let log_level = if with_log { u8::from(WANTED) } else { 0 };
+        let mut ebpf = EbpfLoader::new()
+            .override_global(maps::LAYOUT, layout, true)
+            .override_global(maps::SETTINGS, &settings, true)
+            .override_global(aya_log::LEVEL, &log_level, true)
+            .map_max_entries(maps::SERVERS, settings.servers * settings.cpus)
+            .map_max_entries(maps::SERVER_KEYS, settings.servers)
+            .map_max_entries(maps::SLOTS, settings.servers)
+            .map_max_entries(maps::FREE_SLOTS, settings.servers)
+            .map_max_entries(maps::CPUS, settings.cpus)
+            .load(OBJECT)
+            .map_err(object_error)?;
+        fill_free_slots(&mut ebpf, settings.servers)?;
+        let log = if with_log {
+            let log = ProgramLog::new(&mut ebpf);
+            Some(log.map_err(|source| LoadError::Mapping {
+                name: "AYA_LOGS",
+                source,
+            })?)
+        } else {
+            None
+        };
+        for probe in plan.probes.clone() {
+            if let Err(error) = attach(&mut ebpf, probe) {
+                log::debug!("cannot attach {}: {}", probe.name, chain(&error));
+                plan.refuse(probe, summary(&error));
+            }
+        }
+        Ok(Self { ebpf, log })
+    }
+
+    /// Maps the array `name`, which has `elements`.
+    pub(super) fn map_array<T: Pod>(
+        &self,
+        name: &'static str,
+        elements: usize,
+    ) -> Result<MappedArray<T>, LoadError> {
+        let mapping = |source| LoadError::Mapping { name, source };
+        match self.ebpf.map(name) {
+            Some(Map::Array(map)) => MappedArray::new(map.fd(), elements).map_err(mapping),
+            Some(_) | None => Err(mapping(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the object has no such array",
+            ))),
+        }
+    }
+
+    pub(super) fn take_log(&mut self) -> Option<ProgramLog> {
+        self.log.take()
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, probe: Probe) -> Result<(), ProgramError> {
+    let Some(program) = ebpf.program_mut(probe.name) else {
+        return Err(ProgramError::NotLoaded);
+    };
+    let program: &mut KProbe = program.try_into()?;
+    program.load()?;
+    // The link is held by the program, which `Ebpf` holds.
+    program.attach(probe.function, 0).map(drop)
+}
+
+fn fill_free_slots(ebpf: &mut Ebpf, servers: u32) -> Result<(), LoadError> {
+    let name = maps::FREE_SLOTS;
+    let error = |source| LoadError::Map { name, source };
+    let map = ebpf.map_mut(name).ok_or_else(|| {
+        error(MapError::InvalidName {
+            name: name.to_owned(),
+        })
+    })?;
+    let mut queue: Queue<_, u32> = map.try_into().map_err(error)?;
+    for slot in 0..servers {
+        queue.push(&slot, 0).map_err(error)?;
+    }
+    Ok(())
+}
+
+fn object_error(error: EbpfError) -> LoadError {
+    if chain_has(&error, io::ErrorKind::PermissionDenied) {
+        LoadError::NotPermitted
+    } else {
+        LoadError::Object(Box::new(error))
+    }
+}
+
+fn chain_has(error: &(dyn Error + 'static), kind: io::ErrorKind) -> bool {
+    let mut causes = iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == kind)
+    })
+}
+
+/// The error and its causes.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |&error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// The first cause in one line: a verifier's log is for the log, not for a table's header.
+fn summary(error: &ProgramError) -> String {
+    if let ProgramError::LoadError { io_error, .. } = error {
+        return format!("the kernel's verifier refused the program ({io_error}; -vv shows why)");
+    }
+    chain(error).lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,187 @@
+//! The measuring: loads the programs, attaches them, reads what they count.
+//!
+//! This is the only module that knows aya. `plan` decides what is attached, `load` does it, `servers` and this file read
+//! the maps, which are mapped into the agent's memory so that reading them disturbs no probe, and `decode` gives the
+//! kernel's bytes their names.
+
+mod decode;
+mod load;
+mod log;
+mod mapped;
+mod plan;
+mod servers;
+
+use std::io;
+
+use ipvs_observer_common::{CpuBlock, Loss, Measure, Program, Settings};
+use thiserror::Error;
+
+use self::{load::Loaded, mapped::MappedArray, plan::Plan, servers::Servers};
+use crate::{
+    btf::resolve::Resolved,
+    model::{sample::Readings, snapshot::RefusedProbe},
+};
+
+pub use self::log::ProgramLog;
+
+/// What a run asks of the probes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Inode number of the network namespace to observe.
+    pub netns: u32,
+    /// Real servers and services there is room for.
+    pub servers: u32,
+    /// Whether messages of the programs are wanted.
+    pub with_log: bool,
+}
+
+/// Attached probes; dropping them detaches everything.
+#[derive(Debug)]
+pub struct Probes {
+    loaded: Loaded,
+    servers: Servers,
+    cpus: MappedArray<CpuBlock>,
+    n_cpus: usize,
+    plan: Plan,
+    seen: Totals,
+}
+
+/// What the programs counted of themselves since they are attached.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    transitions: u64,
+    losses: [u64; Loss::ALL.len()],
+}
+
+/// The probes cannot be started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The kernel refuses programs or maps for want of privilege.
+    #[error(
+        "not permitted to load BPF programs: run as root, or give the process CAP_BPF and CAP_PERFMON"
+    )]
+    NotPermitted,
+    /// The object or a map of it was refused.
+    #[error("cannot load the eBPF programs")]
+    Object(#[source] Box<aya::EbpfError>),
+    /// A map is not what it should be.
+    #[error("cannot use the map {name}")]
+    Map {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: aya::maps::MapError,
+    },
+    /// A map cannot be mapped.
+    #[error("cannot map {name} into memory")]
+    Mapping {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The number of CPUs cannot be read.
+    #[error("cannot read the number of CPUs from {0}")]
+    Cpus(&'static str, #[source] io::Error),
+    /// No probe that measures anything could be attached.
+    #[error("no probe can be attached: {0}")]
+    NothingAttached(String),
+}
+
+impl Probes {
+    /// Loads the programs for the kernel of `resolved` and attaches those that fit it.
+    pub fn start(resolved: &Resolved, request: Request) -> Result<Self, LoadError> {
+        let possible =
+            aya::util::nr_cpus().map_err(|(path, source)| LoadError::Cpus(path, source))?;
+        let settings = Settings {
+            abi_version: ipvs_observer_common::ABI_VERSION,
+            netns: request.netns,
+            servers: request.servers,
+            cpus: possible.get(),
+        };
+        let mut plan = Plan::from(resolved);
+        let loaded = Loaded::new(&mut plan, &resolved.layout, settings, request.with_log)?;
+        if plan.measures().is_empty() {
+            let reasons = plan
+                .refused
+                .iter()
+                .map(|refused| format!("{}: {}", refused.function, refused.reason));
+            return Err(LoadError::NothingAttached(
+                reasons.collect::<Vec<_>>().join("; "),
+            ));
+        }
+        let n_cpus = possible.get() as usize;
+        let slots = request.servers as usize;
+        let servers = Servers::new(
+            loaded.map_array(ipvs_observer_common::maps::SERVERS, n_cpus * slots)?,
+            loaded.map_array(ipvs_observer_common::maps::SERVER_KEYS, slots)?,
+            loaded.map_array(ipvs_observer_common::maps::CONTROL, 1)?,
+            n_cpus,
+            slots,
+        );
+        let cpus = loaded.map_array(ipvs_observer_common::maps::CPUS, n_cpus)?;
+        Ok(Self {
+            loaded,
+            servers,
+            cpus,
+            n_cpus,
+            plan,
+            seen: Totals::default(),
+        })
+    }
+
+    /// What the programs saw since the last call.
+    pub fn drain(&mut self) -> Readings {
+        let totals = self.totals();
+        let mut losses = totals.losses;
+        for (loss, seen) in losses.iter_mut().zip(self.seen.losses) {
+            *loss = loss.wrapping_sub(seen);
+        }
+        let transitions = totals.transitions.wrapping_sub(self.seen.transitions);
+        self.seen = totals;
+        Readings {
+            servers: self.servers.drain(),
+            transitions,
+            losses,
+        }
+    }
+
+    /// The measures whose probes are attached.
+    pub fn measures(&self) -> Vec<Measure> {
+        self.plan.measures()
+    }
+
+    /// The probes that are not attached.
+    pub fn refused(&self) -> Vec<RefusedProbe> {
+        self.plan.refused.clone()
+    }
+
+    /// The messages of the programs, where they were asked for.
+    pub fn take_log(&mut self) -> Option<ProgramLog> {
+        self.loaded.take_log()
+    }
+
+    fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for cpu in 0..self.n_cpus {
+            let block = self.cpus.read(cpu);
+            let transitions = [
+                Program::TcpStateTransition,
+                Program::UdpStateTransition,
+                Program::SctpStateTransition,
+            ];
+            for program in transitions {
+                totals.transitions = totals
+                    .transitions
+                    .wrapping_add(block.runs[program as usize]);
+            }
+            for (sum, count) in totals.losses.iter_mut().zip(block.losses) {
+                *sum = sum.wrapping_add(count);
+            }
+        }
+        totals
+    }
+}

@@ -1,0 +1,3 @@
+//! The tests that need neither root nor a kernel of their own.
+
+mod boundaries;

@@ -1,0 +1,296 @@
+//! The real binary, run as an administrator would run it.
+//!
+//! The agent says by a file when its probes are attached, so that nothing is sent
+//! before it can be seen. What its JSON means is `report`'s.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio, id},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{CapabilitySet, remove_capability_from_bounding_set},
+};
+
+use crate::{netns::Netns, report::Report, wait};
+
+/// Where the guest has the agent.
+pub const BINARY: &str = "/bin/ipvs-observer";
+
+/// A user without any privilege: Debian's `nobody`.
+const NOBODY: u32 = 65534;
+
+/// An agent that runs and has its probes attached; killed when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    output: Output,
+    ready_after_ns: u64,
+}
+
+/// What an agent left when it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All lines of its standard output.
+    pub stdout: Vec<String>,
+    /// All that it wrote to standard error.
+    pub stderr: String,
+}
+
+/// With what rights an agent is started.
+#[derive(Clone, Copy, Debug)]
+pub enum Rights {
+    /// Root, with every capability.
+    Root,
+    /// Root, but these capabilities can no longer be had.
+    RootWithout(CapabilitySet),
+    /// A user without any capability.
+    Nobody,
+}
+
+/// The two ends that are read while the process runs, so that it never waits for us.
+#[derive(Debug)]
+struct Output {
+    stdout: Arc<Mutex<Vec<String>>>,
+    readers: Option<(JoinHandle<()>, JoinHandle<String>)>,
+}
+
+impl Agent {
+    /// Runs `top -o json` with `arguments` in `netns` and waits until it is ready.
+    pub fn start(netns: &Netns, arguments: &[&str]) -> Result<Self> {
+        let ready_file = fresh_ready_file();
+        let mut command = Command::new(BINARY);
+        command
+            .args(["top", "-o", "json"])
+            .args(arguments)
+            .arg("--ready-file")
+            .arg(&ready_file);
+        let start_ns = wait::monotonic_ns();
+        let mut child = netns.spawn(piped(&mut command))?;
+        let mut agent = Self {
+            output: Output::of(&mut child)?,
+            child,
+            ready_after_ns: 0,
+        };
+        let ready = wait::until("the agent to attach its probes", wait::PATIENCE, || {
+            if ready_file.exists() {
+                return Ok(Some(()));
+            }
+            match agent
+                .child
+                .try_wait()
+                .context("cannot ask after the agent")?
+            {
+                None => Ok(None),
+                Some(status) => bail!("the agent ended with {status} before it was ready"),
+            }
+        });
+        agent.ready_after_ns = wait::monotonic_ns() - start_ns;
+        match ready {
+            Ok(()) => {
+                fs::remove_file(&ready_file).context("cannot remove the ready file")?;
+                Ok(agent)
+            }
+            Err(error) => {
+                let outcome = agent.kill()?;
+                Err(error).with_context(|| format!("its standard error: {}", outcome.stderr))
+            }
+        }
+    }
+
+    /// From before the process was started until its probes were attached.
+    pub fn ready_after_ns(&self) -> u64 {
+        self.ready_after_ns
+    }
+
+    /// Waits for an interval, among those printed from now on, that `wanted` accepts.
+    pub fn await_report(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Result<Report> {
+        let mut next = self.output.lines().len();
+        wait::until(what, wait::PATIENCE, || {
+            let lines = self.output.lines();
+            for line in &lines[next..] {
+                let report = Report::parse(line)?;
+                if wanted(&report) {
+                    return Ok(Some(report));
+                }
+            }
+            next = lines.len();
+            Ok(None)
+        })
+    }
+
+    /// Interrupts it as Ctrl-C does and waits for its end.
+    pub fn stop(mut self) -> Result<Outcome> {
+        self.signal(Signal::INT)?;
+        self.wait_for_end()
+    }
+
+    /// Waits for it to end by itself.
+    pub fn finish(mut self) -> Result<Outcome> {
+        self.wait_for_end()
+    }
+
+    /// Ends it without giving it a chance to clean up.
+    pub fn kill(mut self) -> Result<Outcome> {
+        self.signal(Signal::KILL)?;
+        self.wait_for_end()
+    }
+
+    /// A process that has ended already needs no signal; it is ours until waited for,
+    /// so its id is nobody else's.
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        if self
+            .child
+            .try_wait()
+            .context("cannot ask after the agent")?
+            .is_none()
+        {
+            let pid = i32::try_from(self.child.id()).context("a process id is a positive i32")?;
+            let pid = Pid::from_raw(pid).context("a process id is not zero")?;
+            kill_process(pid, signal).context("cannot signal the agent")?;
+        }
+        Ok(())
+    }
+
+    fn wait_for_end(&mut self) -> Result<Outcome> {
+        let status = wait::until("the agent to end", wait::PATIENCE, || {
+            self.child.try_wait().context("cannot ask after the agent")
+        })?;
+        self.output.collect(status)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Both fail for a process that has been waited for, which is the usual case.
+        let _ended = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+impl Outcome {
+    /// All intervals printed, the one for the whole run last.
+    pub fn reports(&self) -> Result<Vec<Report>> {
+        self.stdout.iter().map(|line| Report::parse(line)).collect()
+    }
+
+    /// The last object, which must be the one for the whole run.
+    pub fn summary(&self) -> Result<Report> {
+        let last = self
+            .stdout
+            .last()
+            .with_context(|| format!("no output; {}", self.stderr))?;
+        let report = Report::parse(last)?;
+        if !report.is_final() {
+            bail!("the last object is not the summary of the run: {last}");
+        }
+        Ok(report)
+    }
+}
+
+impl Output {
+    fn of(child: &mut Child) -> Result<Self> {
+        let stdout = child.stdout.take().context("standard output is piped")?;
+        let mut stderr = child.stderr.take().context("standard error is piped")?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let for_reader = Arc::clone(&lines);
+        let stdout_reader = thread::spawn(move || collect_lines(stdout, &for_reader));
+        let stderr_reader = thread::spawn(move || {
+            let mut text = Vec::new();
+            let _what_came_counts = stderr.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Ok(Self {
+            stdout: lines,
+            readers: Some((stdout_reader, stderr_reader)),
+        })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.stdout
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn collect(&mut self, status: ExitStatus) -> Result<Outcome> {
+        let (stdout, stderr) = self
+            .readers
+            .take()
+            .context("the agent was waited for twice")?;
+        let (Ok(()), Ok(stderr)) = (stdout.join(), stderr.join()) else {
+            bail!("a reader of the agent's output panicked");
+        };
+        Ok(Outcome {
+            status,
+            stdout: self.lines(),
+            stderr,
+        })
+    }
+}
+
+/// Runs the binary with any arguments, without waiting for it to be ready, until it
+/// ends: for what must fail.
+pub fn run(netns: &Netns, rights: Rights, arguments: &[&str]) -> Result<Outcome> {
+    let mut command = Command::new(BINARY);
+    command.args(arguments);
+    if let Rights::Nobody = rights {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let child = netns.run(|| {
+        // What a thread gives up, the processes that it starts cannot have.
+        if let Rights::RootWithout(capabilities) = rights {
+            for capability in capabilities.iter() {
+                remove_capability_from_bounding_set(capability)
+                    .context("cannot give up a capability")?;
+            }
+        }
+        piped(&mut command)
+            .spawn()
+            .with_context(|| format!("cannot start {BINARY}"))
+    });
+    let mut child = child?;
+    let output = Output::of(&mut child)?;
+    let agent = Agent {
+        child,
+        output,
+        ready_after_ns: 0,
+    };
+    agent.finish()
+}
+
+fn piped(command: &mut Command) -> &mut Command {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+}
+
+fn collect_lines(stdout: ChildStdout, lines: &Mutex<Vec<String>>) {
+    for line in BufReader::new(stdout).lines() {
+        let Ok(line) = line else { break };
+        lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
+    }
+}
+
+/// A path that no other agent of this process uses and that nothing exists at.
+fn fresh_ready_file() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::SeqCst);
+    env::temp_dir().join(format!("ipvs-observer-ready-{}-{number}", id()))
+}

@@ -1,0 +1,246 @@
+//! The lab: one client, one director and some real servers, each a network
+//! namespace.
+//!
+//! ```text
+//!   client ── 10.1.0.0/24 ── director ── 10.2.1.0/24 ── rs1
+//!             fd00:1::/64    VIPs on lo  fd00:2:1::/64
+//!                                      ── 10.2.2.0/24 ── rs2 …
+//! ```
+//!
+//! The director is everybody's gateway, so that replies of a Masquerade service come
+//! back through it. Each path is a link of its own: a delay on one moves one real
+//! server or the client and nobody else. IPVS itself is configured by `ipvs_admin`,
+//! traffic is `traffic`'s.
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    guest::modules,
+    link::{self, Cidr, End},
+    netns::Netns,
+    proc_ipvs::{self, PacketCounts},
+    wait,
+};
+
+/// The director's IPv4 service address.
+pub const VIP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
+/// The director's IPv6 service address.
+pub const VIP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 1));
+
+/// The modules that a lab needs; the kernel asks for other schedulers by itself.
+const MODULES: [&str; 4] = ["veth", "sch_netem", "ip_vs", "ip_vs_rr"];
+/// The index of the one link that the client and each real server have.
+const UPLINK: u32 = 2;
+/// The index of the director's link to the client; the one to server n is n further.
+const DIRECTOR_LINK: u32 = 10;
+/// A port where nobody listens, to see whether packets come and go.
+const CLOSED_PORT: u16 = 9;
+/// How long without a packet makes a director idle.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// A director with a client in front of it and real servers behind it.
+#[derive(Debug)]
+pub struct Lab {
+    client: Netns,
+    director: Netns,
+    servers: Vec<Netns>,
+}
+
+impl Lab {
+    /// Builds the namespaces and links and waits until every path carries packets.
+    pub fn new(servers: u8) -> Result<Self> {
+        for module in MODULES {
+            modules::load(module)?;
+        }
+        let lab = Self {
+            client: Netns::new("client")?,
+            director: Netns::new("director")?,
+            servers: (1..=servers)
+                .map(|server| Netns::new(&format!("rs{server}")))
+                .collect::<Result<_>>()?,
+        };
+        lab.connect_client()?;
+        for server in 1..=servers {
+            lab.connect_server(server)?;
+        }
+        lab.configure_director()?;
+        for server in 1..=servers {
+            lab.await_path(server_v4(server))?;
+            lab.await_path(server_v6(server))?;
+        }
+        Ok(lab)
+    }
+
+    /// Where connections come from.
+    pub fn client(&self) -> &Netns {
+        &self.client
+    }
+
+    /// Where IPVS runs.
+    pub fn director(&self) -> &Netns {
+        &self.director
+    }
+
+    /// Real server `server`, counted from 1.
+    pub fn server(&self, server: u8) -> &Netns {
+        &self.servers[usize::from(server) - 1]
+    }
+
+    /// Delays all that real server `server` sends, and nothing that it receives.
+    pub fn delay_server(&self, server: u8, delay: Duration) -> Result<()> {
+        link::delay_egress(self.server(server), UPLINK, delay)
+    }
+
+    /// Delays all that the client sends, and nothing that it receives.
+    pub fn delay_client(&self, delay: Duration) -> Result<()> {
+        link::delay_egress(&self.client, UPLINK, delay)
+    }
+
+    /// How many packets IPVS has counted in the director so far, as it comes.
+    pub fn packets(&self) -> Result<PacketCounts> {
+        proc_ipvs::packets_per_cpu(&self.director.proc_net("ip_vs_stats_percpu")?)
+    }
+
+    /// Waits until no packet passes IPVS any more, and says how many have.
+    pub fn quiesce(&self) -> Result<PacketCounts> {
+        let mut last = self.packets()?;
+        let mut since_ns = wait::monotonic_ns();
+        wait::until("the director to be idle", wait::PATIENCE, || {
+            let packets = self.packets()?;
+            if packets != last {
+                last = packets;
+                since_ns = wait::monotonic_ns();
+            }
+            let idle = Duration::from_nanos(wait::monotonic_ns() - since_ns);
+            Ok((idle >= IDLE).then_some(packets))
+        })
+    }
+
+    fn connect_client(&self) -> Result<()> {
+        let near = End {
+            netns: &self.director,
+            name: "client".to_owned(),
+            index: DIRECTOR_LINK,
+            mac: mac(0, 1),
+            addresses: client_net(1),
+        };
+        let far = End {
+            netns: &self.client,
+            name: "uplink".to_owned(),
+            index: UPLINK,
+            mac: mac(0, 2),
+            addresses: client_net(2),
+        };
+        join(&near, &far)
+    }
+
+    fn connect_server(&self, server: u8) -> Result<()> {
+        let near = End {
+            netns: &self.director,
+            name: format!("rs{server}"),
+            index: DIRECTOR_LINK + u32::from(server),
+            mac: mac(server, 1),
+            addresses: server_net(server, 1),
+        };
+        let far = End {
+            netns: self.server(server),
+            name: "uplink".to_owned(),
+            index: UPLINK,
+            mac: mac(server, 2),
+            addresses: server_net(server, 2),
+        };
+        join(&near, &far)
+    }
+
+    fn configure_director(&self) -> Result<()> {
+        let director = &self.director;
+        link::add_address(
+            director,
+            link::LOOPBACK,
+            Cidr {
+                address: VIP_V4,
+                prefix_len: 32,
+            },
+        )?;
+        link::add_address(
+            director,
+            link::LOOPBACK,
+            Cidr {
+                address: VIP_V6,
+                prefix_len: 128,
+            },
+        )?;
+        director.set_sysctl("net/ipv4/ip_forward", "1")?;
+        director.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+    }
+
+    /// A link that was just set up may lose packets for a moment, and a lost SYN
+    /// comes again only a second later: no test may be the first to send one.
+    fn await_path(&self, server: IpAddr) -> Result<()> {
+        let target = SocketAddr::new(server, CLOSED_PORT);
+        self.client.run(|| {
+            wait::until(&format!("a path to {server}"), wait::PATIENCE, || {
+                let refused = match TcpStream::connect_timeout(&target, Duration::from_secs(1)) {
+                    Ok(_connection) => bail!("somebody listens on {target}"),
+                    Err(error) => error.kind() == ErrorKind::ConnectionRefused,
+                };
+                Ok(refused.then_some(()))
+            })
+        })
+    }
+}
+
+/// The IPv4 address of real server `server`, counted from 1.
+pub const fn server_v4(server: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 2, server, 2))
+}
+
+/// The IPv6 address of real server `server`, counted from 1.
+pub const fn server_v6(server: u8) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 2, server as u16, 0, 0, 0, 0, 2))
+}
+
+/// Joins two ends; the far one reaches everything else by the near one.
+fn join(near: &End<'_>, far: &End<'_>) -> Result<()> {
+    link::connect(near, far)?;
+    for gateway in &near.addresses {
+        link::add_default_route(far.netns, gateway.address)?;
+    }
+    Ok(())
+}
+
+fn client_net(host: u8) -> Vec<Cidr> {
+    let v4 = Ipv4Addr::new(10, 1, 0, host);
+    let v6 = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, u16::from(host));
+    cidrs(v4, v6)
+}
+
+fn server_net(server: u8, host: u8) -> Vec<Cidr> {
+    let v4 = Ipv4Addr::new(10, 2, server, host);
+    let v6 = Ipv6Addr::new(0xfd00, 2, u16::from(server), 0, 0, 0, 0, u16::from(host));
+    cidrs(v4, v6)
+}
+
+fn cidrs(v4: Ipv4Addr, v6: Ipv6Addr) -> Vec<Cidr> {
+    vec![
+        Cidr {
+            address: IpAddr::V4(v4),
+            prefix_len: 24,
+        },
+        Cidr {
+            address: IpAddr::V6(v6),
+            prefix_len: 64,
+        },
+    ]
+}
+
+/// A locally administered address, different for every end in the lab.
+const fn mac(link: u8, end: u8) -> [u8; 6] {
+    [0x02, 0, 0, 0, link, end]
+}

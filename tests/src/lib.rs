@@ -1,0 +1,19 @@
+//! The lab in which ipvs-observer is shown and tested: a director, its clients and
+//! its real servers in the network namespaces of a disposable machine.
+//!
+//! Everything here needs root and a kernel with IPVS, veth and netem; `cargo xtask`
+//! boots one. Nothing here needs a tool that is not in this workspace.
+
+pub mod agent;
+pub mod demo;
+pub mod director;
+pub mod guest;
+pub mod ipvs_admin;
+pub mod link;
+pub mod netns;
+pub mod proc_ipvs;
+pub mod report;
+pub mod rtnetlink;
+pub mod services;
+pub mod traffic;
+pub mod wait;

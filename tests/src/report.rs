@@ -1,0 +1,175 @@
+//! The agent's JSON as the tests read it: the one place that knows its names.
+//!
+//! Every accessor says what is missing, so that a renamed field fails by its name
+//! and not as a wrong number. Running the agent is `agent`'s.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+/// One object of `-o json`: an interval, or the whole run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    value: Value,
+}
+
+/// A service or a real server in a report.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    value: &'a Value,
+}
+
+/// The numbers of one measure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// How many values there are.
+    pub count: u64,
+    /// Their exact sum.
+    pub sum_ns: u64,
+    /// The median, as exact as the buckets.
+    pub p50_ns: u64,
+}
+
+/// How many packets the programs saw, and how many the kernel counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// Hits of the state transition functions.
+    pub hits: u64,
+    /// The per-CPU packet counts of the director.
+    pub packets: u64,
+}
+
+impl Report {
+    /// Reads one line.
+    pub fn parse(line: &str) -> Result<Self> {
+        let value = serde_json::from_str(line)
+            .with_context(|| format!("the agent printed what is not JSON: {line}"))?;
+        Ok(Self { value })
+    }
+
+    /// Whether it is the summary of the whole run.
+    pub fn is_final(&self) -> bool {
+        self.value
+            .get("final")
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+    }
+
+    /// How long the interval was.
+    pub fn window_ns(&self) -> Result<u64> {
+        number(&self.value, "window_ns")
+    }
+
+    /// The coverage of the whole run so far, as the health section states it.
+    pub fn total_coverage(&self) -> Result<Coverage> {
+        let coverage = self.value.pointer("/health/total/coverage");
+        let coverage = coverage.context("no health.total.coverage")?;
+        Ok(Coverage {
+            hits: number(coverage, "hits")?,
+            packets: number(coverage, "packets")?,
+        })
+    }
+
+    /// The service shown as `name`, such as `TCP 10.9.0.1:80`.
+    pub fn service(&self, name: &str) -> Result<Row<'_>> {
+        self.services()?
+            .find(|row| row.value.get("service").and_then(Value::as_str) == Some(name))
+            .with_context(|| format!("no service {name} in {}", self.value))
+    }
+
+    /// All services, as listed.
+    pub fn services(&self) -> Result<impl Iterator<Item = Row<'_>>> {
+        rows(&self.value, "services")
+    }
+}
+
+impl<'a> Row<'a> {
+    /// The real servers of a service, as listed.
+    pub fn servers(self) -> Result<impl Iterator<Item = Row<'a>>> {
+        rows(self.value, "servers")
+    }
+
+    /// The real server of a service that has `address`, whatever its port.
+    pub fn server(self, address: std::net::IpAddr) -> Result<Row<'a>> {
+        let address = address.to_string();
+        self.servers()?
+            .find(|row| row.value.get("address").and_then(Value::as_str) == Some(&address))
+            .with_context(|| format!("no real server {address} in {}", self.value))
+    }
+
+    /// A count of the whole run so far.
+    pub fn total(self, counter: &str) -> Result<u64> {
+        let counters = self
+            .value
+            .pointer("/total/counters")
+            .context("no total.counters")?;
+        number(counters, counter)
+    }
+
+    /// A count of the interval.
+    pub fn counter(self, counter: &str) -> Result<u64> {
+        number(self.value.get("counters").context("no counters")?, counter)
+    }
+
+    /// A measure over the whole run so far; one without a value is all zero.
+    pub fn total_latency(self, measure: &str) -> Result<Latency> {
+        let latencies = self
+            .value
+            .pointer("/total/latency")
+            .context("no total.latency")?;
+        let Some(latency) = latencies.get(measure) else {
+            return Ok(Latency::default());
+        };
+        let count = number(latency, "count")?;
+        if count == 0 {
+            return Ok(Latency::default());
+        }
+        Ok(Latency {
+            count,
+            sum_ns: number(latency, "sum_ns")?,
+            p50_ns: number(latency, "p50_ns")?,
+        })
+    }
+
+    /// Whether the real server is shown as removed.
+    pub fn is_gone(self) -> bool {
+        self.value
+            .get("gone")
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+    }
+
+    /// The forwarding method as shown.
+    pub fn method(self) -> Result<&'a str> {
+        text(self.value, "method")
+    }
+
+    /// The scheduler as shown.
+    pub fn scheduler(self) -> Result<&'a str> {
+        text(self.value, "scheduler")
+    }
+
+    /// A setting or a gauge: `weight`, `active`, `inactive`.
+    pub fn number(self, name: &str) -> Result<u64> {
+        number(self.value, name)
+    }
+}
+
+fn rows<'a>(value: &'a Value, name: &str) -> Result<impl Iterator<Item = Row<'a>>> {
+    let rows = value.get(name).and_then(Value::as_array);
+    let rows = rows.with_context(|| format!("no list {name} in {value}"))?;
+    Ok(rows.iter().map(|value| Row { value }))
+}
+
+fn number(value: &Value, name: &str) -> Result<u64> {
+    value
+        .get(name)
+        .and_then(Value::as_u64)
+        .with_context(|| format!("no number {name} in {value}"))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .with_context(|| format!("no text {name} in {value}"))
+}

@@ -1,0 +1,215 @@
+//! Traffic whose every number is known: servers that answer a fixed request by a
+//! fixed response, and clients that say exactly how many they had answered.
+//!
+//! Requests and responses fit one segment each, and the client closes first and
+//! waits for the server's close, so that all packets of a session but the last ACK
+//! are over when its call returns. Where either runs is `director`'s.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Error, Result, ensure};
+
+use crate::netns::Netns;
+
+/// What a client sends for one request.
+const REQUEST: [u8; 64] = [b'?'; 64];
+/// What a server sends for one response.
+const RESPONSE: [u8; 128] = [b'!'; 128];
+/// Longer than anything here is delayed by: a client that waits this long is stuck.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// A TCP server in a namespace; it stops when dropped.
+#[derive(Debug)]
+pub struct Server {
+    state: Arc<ServerState>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct ServerState {
+    listener: TcpListener,
+    answer_after: Duration,
+    stopping: AtomicBool,
+    answered: AtomicU64,
+    /// By number, so that a connection can take itself out when it ends.
+    open: Mutex<BTreeMap<u64, TcpStream>>,
+}
+
+impl Server {
+    /// Listens on `address` in `netns` and answers each request `answer_after` it
+    /// came.
+    pub fn start(netns: &Netns, address: SocketAddr, answer_after: Duration) -> Result<Self> {
+        let listener = netns.run(|| {
+            TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+        })?;
+        let state = Arc::new(ServerState {
+            listener,
+            answer_after,
+            stopping: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
+            open: Mutex::default(),
+        });
+        let for_acceptor = Arc::clone(&state);
+        let acceptor = thread::spawn(move || for_acceptor.accept());
+        Ok(Self {
+            state,
+            acceptor: Some(acceptor),
+        })
+    }
+
+    /// How many requests it has answered.
+    pub fn answered(&self) -> u64 {
+        self.state.answered.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.state.stop();
+        if let Some(acceptor) = self.acceptor.take() {
+            let _panic_already_printed = acceptor.join();
+        }
+    }
+}
+
+impl ServerState {
+    /// Accepts until stopped; ends only after every connection has.
+    fn accept(&self) {
+        thread::scope(|scope| {
+            for number in 0.. {
+                let Ok((stream, _client)) = self.listener.accept() else {
+                    break;
+                };
+                let Ok(twin) = stream.try_clone() else { break };
+                self.lock_open().insert(number, twin);
+                // A stop that came before the insertion did not see the connection.
+                if self.stopping.load(Ordering::SeqCst) {
+                    break;
+                }
+                scope.spawn(move || {
+                    self.serve(stream);
+                    self.lock_open().remove(&number);
+                });
+            }
+            self.lock_open().clear();
+        });
+    }
+
+    /// Answers until the client closes; a client that resets ends it too.
+    fn serve(&self, mut stream: TcpStream) {
+        let _works_without = stream.set_nodelay(true);
+        let mut request = REQUEST;
+        while stream.read_exact(&mut request).is_ok() {
+            if !self.answer_after.is_zero() {
+                thread::sleep(self.answer_after);
+            }
+            if stream.write_all(&RESPONSE).is_err() {
+                break;
+            }
+            self.answered.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Shutting a listener down wakes its `accept` with an error.
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let _already_stopped = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        for stream in self.lock_open().values() {
+            let _already_closed = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn lock_open(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, TcpStream>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One whole session from the calling thread's namespace: connect, `requests` times
+/// request and response, FIN, and the server's FIN.
+pub fn connect_once(target: SocketAddr, requests: u32) -> Result<()> {
+    let mut stream = open(target)?;
+    for request in 0..requests {
+        exchange(&mut stream)
+            .with_context(|| format!("in request {request} of {requests} to {target}"))?;
+    }
+    close(stream)
+}
+
+/// `sessions` sessions one after another from `netns`, of `requests` requests each.
+pub fn sessions(netns: &Netns, target: SocketAddr, sessions: u32, requests: u32) -> Result<()> {
+    netns.run(|| {
+        for session in 0..sessions {
+            connect_once(target, requests)
+                .with_context(|| format!("in session {session} of {sessions}"))?;
+        }
+        Ok(())
+    })
+}
+
+/// Connects `attempts` times from `netns`, each a whole session of one request where
+/// it is accepted, and says how many were refused.
+pub fn attempts(netns: &Netns, target: SocketAddr, attempts: u32) -> Result<u32> {
+    netns.run(|| {
+        let mut refused = 0;
+        for attempt in 0..attempts {
+            match connect_once(target, 1) {
+                Ok(()) => {}
+                Err(error) if is_refusal(&error) => refused += 1,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("in attempt {attempt}"));
+                }
+            }
+        }
+        Ok(refused)
+    })
+}
+
+/// Connects from the calling thread's namespace.
+pub fn open(target: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&target, STUCK)
+        .with_context(|| format!("cannot connect to {target}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(STUCK))?;
+    Ok(stream)
+}
+
+/// Sends one request and reads its response.
+pub fn exchange(stream: &mut TcpStream) -> Result<()> {
+    let mut response = RESPONSE;
+    stream
+        .write_all(&REQUEST)
+        .context("cannot send a request")?;
+    stream
+        .read_exact(&mut response)
+        .context("cannot read a response")?;
+    ensure!(response == RESPONSE, "the response is not the server's");
+    Ok(())
+}
+
+/// Closes first and waits until the server has closed too.
+pub fn close(mut stream: TcpStream) -> Result<()> {
+    stream
+        .shutdown(Shutdown::Write)
+        .context("cannot close a connection")?;
+    let rest = stream
+        .read(&mut [0])
+        .context("cannot wait for the server to close")?;
+    ensure!(rest == 0, "the server sent more than its responses");
+    Ok(())
+}
+
+fn is_refusal(error: &Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,42 @@
+//! Waiting for something in the guest with an end to it, and the guest's clock.
+//!
+//! A test never sleeps in the hope that something has happened by then: it says
+//! what it waits for, and how long that may take before it counts as a failure.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Result, bail};
+use rustix::time::{ClockId, clock_gettime};
+
+/// How long something that happens at once on an idle machine may take here.
+///
+/// Wide, because a guest under emulation may be stopped for seconds by its host.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pause between two looks; short against every delay the lab injects.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Nanoseconds on the guest's monotonic clock, which starts at zero.
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// Asks `look` until it has an answer; fails after `patience`, naming `what`.
+pub fn until<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let start_ns = monotonic_ns();
+    loop {
+        if let Some(answer) = look()? {
+            return Ok(answer);
+        }
+        let waited = Duration::from_nanos(monotonic_ns() - start_ns);
+        if waited >= patience {
+            bail!("waited {waited:?} in vain for {what}");
+        }
+        thread::sleep(PAUSE);
+    }
+}

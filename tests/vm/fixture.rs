@@ -1,0 +1,96 @@
+//! What the tests of both groups start from: one service with its real servers, and an
+//! agent that looks at it.
+
+use std::{fs, time::Duration};
+
+use ipvs_observer_tests::{
+    agent::Agent,
+    director::Lab,
+    report::Row,
+    services::Vip,
+    traffic::{self, Server},
+};
+
+/// A director with one service in round robin, so that each of n servers gets exactly
+/// every n-th connection.
+pub(crate) struct Balanced {
+    /// Stopped before the namespaces go.
+    pub(crate) servers: Vec<Server>,
+    pub(crate) lab: Lab,
+    pub(crate) vip: Vip,
+}
+
+impl Balanced {
+    /// `servers` real servers, all answering at once.
+    pub(crate) fn new(vip: Vip, servers: u8) -> Self {
+        Self::with_application_delay(vip, servers, 0, Duration::ZERO)
+    }
+
+    /// The same, but the application of server `late` answers `delay` after each
+    /// request.
+    pub(crate) fn with_application_delay(vip: Vip, servers: u8, late: u8, delay: Duration) -> Self {
+        let lab = Lab::new(servers).expect("the lab is built");
+        lab.add_service(vip, "rr").expect("the service is added");
+        let start = |server| {
+            let answer_after = if server == late {
+                delay
+            } else {
+                Duration::ZERO
+            };
+            let running = lab
+                .start_server(vip, server, answer_after)
+                .expect("it starts");
+            lab.add_server(vip, server, 1).expect("the server is added");
+            running
+        };
+        Self {
+            servers: (1..=servers).map(start).collect(),
+            lab,
+            vip,
+        }
+    }
+
+    /// Whole sessions one after another, of `requests` requests each.
+    pub(crate) fn sessions(&self, sessions: u32, requests: u32) {
+        traffic::sessions(self.lab.client(), self.vip.address(), sessions, requests)
+            .expect("every session is answered");
+    }
+
+    /// An agent in the director that prints every second.
+    pub(crate) fn agent(&self) -> Agent {
+        Agent::start(self.lab.director(), &["-i", "1s"]).expect("the agent starts")
+    }
+}
+
+/// Fails unless the counter of the whole run is `expected`.
+#[track_caller]
+pub(crate) fn assert_total(row: Row<'_>, counter: &str, expected: u64) {
+    let found = row.total(counter).expect("the counter is shown");
+    assert_eq!(found, expected, "{counter} of {row:?}");
+}
+
+/// Fails unless the measure has `expected` values over the whole run.
+#[track_caller]
+pub(crate) fn assert_latency_count(row: Row<'_>, measure: &str, expected: u64) {
+    let found = row
+        .total_latency(measure)
+        .expect("the measure is shown")
+        .count;
+    assert_eq!(found, expected, "values of {measure} in {row:?}");
+}
+
+/// The probes on functions of `ip_vs` that the kernel holds at this moment.
+pub(crate) fn attached_probes() -> Vec<String> {
+    let list = fs::read_to_string("/sys/kernel/debug/kprobes/list").expect("debugfs is mounted");
+    list.lines()
+        .filter(|line| line.contains("ip_vs"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Fails unless `stderr` is one line that holds `says`.
+#[track_caller]
+pub(crate) fn assert_one_line(stderr: &str, says: &str) {
+    assert_eq!(stderr.lines().count(), 1, "not one line: {stderr}");
+    assert!(stderr.contains(says), "nothing about {says}: {stderr}");
+}

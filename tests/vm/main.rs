@@ -1,0 +1,18 @@
+//! The tests that need a real kernel with IPVS: they run as root in a machine made for
+//! them, one at a time, and check truth, not plausibility.
+//!
+//! `counts` runs on two CPUs, where time means nothing; `timed` where guest time is
+//! exact and an idle moment costs nothing. `cargo xtask vm` boots both. Nothing skips:
+//! what cannot be tested here has failed.
+
+#![cfg_attr(
+    not(feature = "vm"),
+    expect(
+        dead_code,
+        reason = "compiled everywhere, run only with the feature vm"
+    )
+)]
+
+mod counts;
+mod fixture;
+mod timed;

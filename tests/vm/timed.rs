@@ -1,0 +1,214 @@
+//! Delays that the lab injects, found again by the agent where they belong and nowhere
+//! else. Guest time is exact here, so what is compared is two runs of the same traffic,
+//! without and with the delay.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    thread,
+    time::Duration,
+};
+
+use ipvs_observer_tests::{
+    agent::Agent,
+    report::{Latency, Report},
+    services::Vip,
+    wait,
+};
+
+use crate::fixture::Balanced;
+
+/// How long a delay is, and how far its measurement may be off.
+const DELAY: Duration = Duration::from_millis(30);
+const TOLERANCE_NS: u64 = DELAY_NS / 20 + 1_000_000;
+const DELAY_NS: u64 = 30_000_000;
+/// How much a measure may move that has nothing to do with the delay.
+const STILL_NS: u64 = 1_000_000;
+
+const SERVERS: u8 = 3;
+/// The server that is delayed, where one is.
+const DELAYED: u8 = 2;
+/// Connections to each server in each run.
+const EACH: u32 = 6;
+
+/// The measures that are compared; `duration` is the sum of all that happens.
+const MEASURES: [&str; 5] = ["schedule", "connect", "client", "handshake", "first_byte"];
+
+/// An agent has this many guest instructions, one nanosecond each, to attach.
+const START_BUDGET_NS: u64 = 1_500_000_000;
+
+#[cfg_attr(feature = "vm", test)]
+fn guest_time_is_exact_and_a_delay_is_as_long_as_it_says() {
+    let cpus = thread::available_parallelism()
+        .expect("the number of CPUs is known")
+        .get();
+    assert_eq!(cpus, 1, "guest time is exact on one CPU only");
+    let balanced = Balanced::new(Vip::V4, 1);
+    balanced.sessions(3, 1);
+    await_idle_cpu();
+    let session_ns = || {
+        let start_ns = wait::monotonic_ns();
+        balanced.sessions(1, 1);
+        wait::monotonic_ns() - start_ns
+    };
+    let plain_ns = session_ns();
+    balanced.lab.delay_server(1, DELAY).expect("netem is there");
+    // The SYN-ACK, the response and the FIN come late.
+    let late_ns = session_ns() - plain_ns;
+    assert!(
+        late_ns.abs_diff(3 * DELAY_NS) <= STILL_NS,
+        "{plain_ns} ns, then {late_ns} more"
+    );
+}
+
+#[cfg_attr(feature = "vm", test)]
+fn late_replies_of_an_ipv4_server_move_what_waits_for_them() {
+    late_replies_move_what_waits_for_them(Vip::V4);
+}
+
+#[cfg_attr(feature = "vm", test)]
+fn late_replies_of_an_ipv6_server_move_what_waits_for_them() {
+    late_replies_move_what_waits_for_them(Vip::V6);
+}
+
+fn late_replies_move_what_waits_for_them(vip: Vip) {
+    let balanced = Balanced::new(vip, SERVERS);
+    let before = measure(&balanced);
+    balanced
+        .lab
+        .delay_server(DELAYED, DELAY)
+        .expect("netem is there");
+    let after = measure(&balanced);
+    assert_moved(vip, &before, &after, |server, measure| {
+        server == DELAYED && matches!(measure, "connect" | "handshake" | "first_byte")
+    });
+}
+
+#[cfg_attr(feature = "vm", test)]
+fn a_late_application_moves_first_byte_alone() {
+    let vip = Vip::V4;
+    let before = measure(&Balanced::new(vip, SERVERS));
+    let after = measure(&Balanced::with_application_delay(
+        vip, SERVERS, DELAYED, DELAY,
+    ));
+    assert_moved(vip, &before, &after, |server, measure| {
+        server == DELAYED && measure == "first_byte"
+    });
+}
+
+/// The SYN is late as well, but the director cannot know; its clock starts with it.
+#[cfg_attr(feature = "vm", test)]
+fn a_slow_client_moves_client_and_handshake_of_every_server() {
+    let vip = Vip::V4;
+    let balanced = Balanced::new(vip, SERVERS);
+    let before = measure(&balanced);
+    balanced.lab.delay_client(DELAY).expect("netem is there");
+    let after = measure(&balanced);
+    assert_moved(vip, &before, &after, |_server, measure| {
+        matches!(measure, "client" | "handshake")
+    });
+}
+
+#[cfg_attr(feature = "vm", test)]
+fn the_agent_attaches_within_its_budget() {
+    let balanced = Balanced::new(Vip::V4, SERVERS);
+    await_idle_cpu();
+    let ready_after_ns = agent(&balanced).ready_after_ns();
+    // Past the capture of the test harness, for whoever watches the budget.
+    writeln!(
+        io::stderr(),
+        "agent start to probes attached: {ready_after_ns} guest ns"
+    )
+    .expect("standard error is open");
+    assert!(ready_after_ns <= START_BUDGET_NS, "{ready_after_ns} ns");
+}
+
+/// One run: an agent that sees nothing but a known number of warm connections.
+fn measure(balanced: &Balanced) -> Report {
+    balanced.sessions(u32::from(SERVERS), 1);
+    await_idle_cpu();
+    let agent = agent(balanced);
+    balanced.sessions(u32::from(SERVERS) * EACH, 1);
+    balanced.lab.quiesce().expect("the director becomes idle");
+    agent
+        .stop()
+        .expect("the agent ends")
+        .summary()
+        .expect("the run is summed up")
+}
+
+/// Waits until the kernel has nothing of its own to do: it tests its ciphers when modules
+/// come, and cleans up after namespaces, at the expense of whoever is timed meanwhile.
+fn await_idle_cpu() {
+    let window = Duration::from_secs(1);
+    wait::until("the CPU to be idle", wait::PATIENCE, || {
+        let before = idle_ticks();
+        thread::sleep(window);
+        Ok((idle_ticks() - before >= 98).then_some(()))
+    })
+    .expect("the guest becomes idle");
+}
+
+/// Hundredths of a second that the CPU was idle since boot.
+fn idle_ticks() -> u64 {
+    let stat = fs::read_to_string("/proc/stat").expect("the kernel counts its time");
+    let idle = stat
+        .split_whitespace()
+        .nth(4)
+        .expect("idle time is the fourth of the first line");
+    idle.parse().expect("it is a number")
+}
+
+/// Prints so seldom that its own work does not fall into what is measured.
+fn agent(balanced: &Balanced) -> Agent {
+    Agent::start(balanced.lab.director(), &["-i", "60s"]).expect("the agent starts")
+}
+
+/// Fails unless exactly the measures that `expected` names have moved by the delay, and
+/// all others have stayed.
+#[track_caller]
+fn assert_moved(vip: Vip, before: &Report, after: &Report, expected: impl Fn(u8, &str) -> bool) {
+    for server in 1..=SERVERS {
+        for measure in MEASURES {
+            let moved = expected(server, measure);
+            let before = latency(before, vip, server, measure);
+            let after = latency(after, vip, server, measure);
+            // The mean is exact and shows what a bucket would hide; people read the median.
+            for (statistic, before_ns, after_ns) in [
+                (
+                    "mean",
+                    before.sum_ns / before.count,
+                    after.sum_ns / after.count,
+                ),
+                ("median", before.p50_ns, after.p50_ns),
+            ] {
+                let (shift_ns, tolerance_ns) = if moved {
+                    (DELAY_NS, TOLERANCE_NS)
+                } else {
+                    (0, STILL_NS)
+                };
+                assert!(
+                    after_ns.abs_diff(before_ns + shift_ns) <= tolerance_ns,
+                    "the {statistic} of {measure} of server {server} went from {before_ns} to \
+                     {after_ns} ns, but should have moved by {shift_ns}"
+                );
+            }
+        }
+    }
+}
+
+/// A measure of a server over the whole run, of as many values as it had connections.
+#[track_caller]
+fn latency(report: &Report, vip: Vip, server: u8, measure: &str) -> Latency {
+    let service = report.service(&vip.name()).expect("the service is shown");
+    let row = service
+        .server(vip.server_address(server))
+        .expect("the server is shown");
+    let latency = row.total_latency(measure).expect("the measure is shown");
+    assert_eq!(
+        latency.count,
+        u64::from(EACH),
+        "values of {measure} of server {server}"
+    );
+    latency
+}

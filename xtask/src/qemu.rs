@@ -1,0 +1,213 @@
+//! One boot of one kernel in QEMU: the emulator found or installed, started, watched, and its end
+//! told apart from the end of the command in it.
+//!
+//! The guest has no disk and no network. Its first serial line is the kernel's console and goes
+//! to a file; its second carries what the command prints and is copied to stdout as it comes.
+//! Emulation without KVM is the same on every machine, in a cloud or on a laptop.
+
+use std::{
+    fs,
+    io::{self, Read, Write as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::{
+    build::Binaries,
+    host, initramfs,
+    kernel::Kernel,
+    modules::Modules,
+    step,
+    verdict::{self, Verdict},
+};
+
+const QEMU: &str = "qemu-system-x86_64";
+/// A guest that lives longer hangs.
+const DEADLINE: Duration = Duration::from_mins(10);
+const POLL: Duration = Duration::from_millis(100);
+/// Time for a dying kernel to print its trace.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+const COMMAND_LINE: &str =
+    "console=ttyS0 quiet panic=-1 mitigations=off nokaslr net.ifnames=0 random.trust_cpu=on";
+
+/// What passes for time in the guest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Clock {
+    /// The host's clock: every CPU runs at once, durations mean nothing.
+    Wall { cpus: u32 },
+    /// One nanosecond per executed instruction on one CPU: durations are exact, and idle time is
+    /// skipped.
+    Instructions,
+}
+
+/// What to boot a kernel for.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) clock: Clock,
+    /// Modules to load at boot.
+    pub(crate) load: Vec<String>,
+    pub(crate) command: Vec<String>,
+}
+
+/// A guest that ended by itself.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: u8,
+    /// What the command printed.
+    pub(crate) output: String,
+}
+
+/// Finds QEMU or installs it.
+pub(crate) fn set_up() -> Result<()> {
+    if host::has(QEMU) {
+        return Ok(());
+    }
+    host::install(QEMU, "qemu-system-x86")
+}
+
+/// Boots, runs the command and ends. An error means that the guest died or never lived; it says
+/// nothing about the command.
+pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> Result<Ended> {
+    let mode = match machine.clock {
+        Clock::Wall { cpus } => format!("smp{cpus}"),
+        Clock::Instructions => "icount".to_owned(),
+    };
+    let folder = host::target()
+        .join("vm")
+        .join(format!("{}-{mode}", kernel.name));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let archive = folder.join("initramfs.cpio");
+    let modules = Modules::read(&kernel.modules)?;
+    initramfs::write(
+        &archive,
+        binaries,
+        &modules,
+        &machine.load,
+        &machine.command,
+    )?;
+    let console = folder.join("console.log");
+    fs::write(&console, "").with_context(|| format!("cannot write {}", console.display()))?;
+
+    let mut command = Command::new(QEMU);
+    command.args([
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-nic",
+        "none",
+    ]);
+    // Emulated cmpxchg16b now and then corrupts the guest's flags.
+    command.args(["-cpu", "max,-cx16", "-m", "2048"]);
+    match machine.clock {
+        Clock::Wall { cpus } => {
+            command.args(["-accel", "tcg,thread=multi", "-smp", &cpus.to_string()]);
+        }
+        Clock::Instructions => {
+            command.args([
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=0,sleep=off",
+            ]);
+            command.args(["-smp", "1"]);
+        }
+    }
+    command
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(&archive);
+    command.args(["-append", COMMAND_LINE]);
+    command
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()));
+    command.args([
+        "-chardev",
+        "stdio,id=command,signal=off",
+        "-serial",
+        "chardev:command",
+    ]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {QEMU}"))?;
+    let output = child.stdout.take().context("the emulator has no output")?;
+    let copier = thread::spawn(move || copy(output));
+    let verdict = watch(&mut child, &console);
+    // Only a guest that hangs is still there.
+    drop(child.kill());
+    child
+        .wait()
+        .with_context(|| format!("cannot wait for {QEMU}"))?;
+    let output = copier
+        .join()
+        .map_err(|_panic| anyhow!("the copying of the guest's output failed"))?
+        .context("cannot copy the guest's output")?;
+    match verdict? {
+        Verdict::Status(status) => Ok(Ended { status, output }),
+        Verdict::Died(reason) => {
+            step::say(&format!(
+                "the end of {}:\n{}",
+                console.display(),
+                tail(&console)?
+            ));
+            bail!("the guest died, not the command in it, of: {reason}")
+        }
+    }
+}
+
+/// Waits until the guest has ended or shows that it never will.
+fn watch(child: &mut Child, console: &Path) -> Result<Verdict> {
+    let start = step::now();
+    loop {
+        let ended = child.try_wait().context("cannot wait for the emulator")?;
+        let verdict = verdict::verdict(&read(console)?);
+        if let Some(status) = ended {
+            let unknown =
+                || Verdict::Died(format!("{QEMU} ended without a word from init: {status}"));
+            return Ok(verdict.unwrap_or_else(unknown));
+        }
+        if let Some(Verdict::Died(_)) = &verdict {
+            thread::sleep(LAST_WORDS);
+            return Ok(verdict::verdict(&read(console)?).unwrap_or(Verdict::Died(String::new())));
+        }
+        if start.elapsed() > DEADLINE {
+            let limit = step::seconds(DEADLINE);
+            return Ok(Verdict::Died(format!("it did not end within {limit}")));
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Copies the command's output to stdout as it comes, and keeps it.
+fn copy(mut output: impl Read) -> io::Result<String> {
+    let mut kept = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let length = output.read(&mut chunk)?;
+        if length == 0 {
+            return Ok(String::from_utf8_lossy(&kept).into_owned());
+        }
+        let bytes = &chunk[..length];
+        kept.extend_from_slice(bytes);
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()?;
+    }
+}
+
+fn tail(console: &Path) -> Result<String> {
+    Ok(verdict::tail(&read(console)?))
+}
+
+fn read(console: &Path) -> Result<String> {
+    let bytes = fs::read(console).with_context(|| format!("cannot read {}", console.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,229 @@
+//! `cargo xtask test`: everything that decides whether a change is good, ended by one line that
+//! says so. A step that fails counts as one failure, and the others still run.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    build::{self, Binaries},
+    host,
+    kernel::{Kernel, KernelChoice},
+    libtest::Results,
+    qemu::{self, Clock, Machine},
+    step,
+    toolchain::{self, TARGET},
+};
+
+const KERNELS: &[&str] = &["6.1", "6.12", "7.2"];
+/// The tests of a VM are in two modules: what needs two CPUs at once and times nothing, and what
+/// needs exact time.
+const VM_SUITES: &[(&str, Clock)] = &[
+    ("counts::", Clock::Wall { cpus: 2 }),
+    ("timed::", Clock::Instructions),
+];
+/// Modules that the tests find loaded.
+const LOAD: &[&str] = &[
+    "ip_vs_rr",
+    "ip_vs_wrr",
+    "ip_vs_wlc",
+    "ip_vs_lc",
+    "ip_vs_sh",
+    "ip_vs_mh",
+    "veth",
+    "dummy",
+    "sch_netem",
+];
+
+pub(crate) fn run(host_only: bool, kernels: &[String]) -> Result<ExitCode> {
+    let mut report = Report::default();
+    if report.step("set-up", set_up) {
+        report.step("formatting", formatting);
+        report.step("clippy", clippy);
+        report.step("clippy of the eBPF programs", clippy_ebpf);
+        report.suite("unit and host tests", host_tests);
+        if !host_only {
+            virtual_machines(&mut report, kernels);
+        }
+    }
+    report.finish()
+}
+
+fn set_up() -> Result<()> {
+    host::check_space()?;
+    toolchain::set_up()
+}
+
+fn formatting() -> Result<()> {
+    step::run(toolchain::cargo().args(["fmt", "--all", "--check"])).context("type: cargo fmt --all")
+}
+
+fn clippy() -> Result<()> {
+    let mut clippy = toolchain::cargo();
+    clippy.args(["clippy", "--all-targets", "--target", TARGET, "--workspace"]);
+    clippy.args([
+        "--exclude",
+        "ipvs-observer-ebpf",
+        "--features",
+        "ipvs-observer-tests/vm",
+    ]);
+    step::run(clippy.args(["--", "-D", "warnings"]))
+}
+
+fn clippy_ebpf() -> Result<()> {
+    let mut clippy = toolchain::nightly_cargo();
+    clippy.args(["clippy", "--package", "ipvs-observer-ebpf", "--release"]);
+    clippy.args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"]);
+    step::run(clippy.args(["--", "-D", "warnings"]))
+}
+
+fn host_tests() -> Result<Results> {
+    let mut test = toolchain::cargo();
+    test.args(["test", "--no-fail-fast", "--target", TARGET, "--workspace"]);
+    test.args(["--exclude", "ipvs-observer-ebpf"]);
+    let (output, succeeded) = copy_output(&mut test)?;
+    judge(Results::parse(&output), succeeded)
+}
+
+fn virtual_machines(report: &mut Report, kernels: &[String]) {
+    if !report.step("QEMU", qemu::set_up) {
+        return;
+    }
+    let mut binaries = None;
+    let built = report.step("build for the VMs", || {
+        binaries = Some(build::lab_with_tests()?);
+        Ok(())
+    });
+    let (true, Some(binaries)) = (built, binaries) else {
+        return;
+    };
+    let all = KERNELS.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for name in if kernels.is_empty() { &all } else { kernels } {
+        let mut kernel = None;
+        report.step(&format!("kernel {name}"), || {
+            kernel = Some(KernelChoice::new(name.clone(), None)?.get()?);
+            Ok(())
+        });
+        let Some(kernel) = kernel else { continue };
+        for (module, clock) in VM_SUITES {
+            report.suite(&format!("{module} on {name}"), || {
+                vm_suite(&kernel, &binaries, module, *clock)
+            });
+        }
+    }
+}
+
+fn vm_suite(kernel: &Kernel, binaries: &Binaries, module: &str, clock: Clock) -> Result<Results> {
+    let machine = Machine {
+        clock,
+        load: LOAD.iter().map(ToString::to_string).collect(),
+        command: ["/bin/vm-tests", "--test-threads=1", module]
+            .map(str::to_owned)
+            .to_vec(),
+    };
+    let ended = qemu::boot(kernel, binaries, &machine)?;
+    judge(Results::parse(&ended.output), ended.status == 0)
+}
+
+/// A suite that runs nothing, or ends badly without a failed test, has failed itself.
+fn judge(results: Results, succeeded: bool) -> Result<Results> {
+    match (results.passed + results.failed, succeeded) {
+        (0, true) => bail!("not one test ran"),
+        (0, false) => bail!("the tests did not start; why is written above"),
+        _ => {}
+    }
+    if !succeeded && results.failed == 0 {
+        bail!("the test program ended before its tests did");
+    }
+    Ok(results)
+}
+
+/// Runs a child whose output is for the reader and for us; its messages go to stderr.
+fn copy_output(command: &mut Command) -> Result<(String, bool)> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let mut output = child.stdout.take().context("cargo has no output")?;
+    let mut kept = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let length = output
+            .read(&mut chunk)
+            .context("cannot read what cargo prints")?;
+        if length == 0 {
+            break;
+        }
+        kept.extend_from_slice(&chunk[..length]);
+        io::stdout()
+            .write_all(&chunk[..length])
+            .context("cannot write to stdout")?;
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    Ok((
+        String::from_utf8_lossy(&kept).into_owned(),
+        status.success(),
+    ))
+}
+
+/// What has passed and failed so far.
+#[derive(Default)]
+struct Report {
+    results: Results,
+}
+
+impl Report {
+    /// Does something that passes or fails as a whole, and tells which.
+    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
+        let result = step::step(name, work);
+        if let Err(error) = &result {
+            self.fail(name, error);
+        }
+        result.is_ok()
+    }
+
+    /// Runs tests that are counted one by one.
+    fn suite(&mut self, name: &str, work: impl FnOnce() -> Result<Results>) {
+        match step::step(name, work) {
+            Ok(mut results) => {
+                for failure in &mut results.failures {
+                    *failure = format!("{failure} ({name})");
+                }
+                step::say(&format!(
+                    "{name}: {} passed, {} failed",
+                    results.passed, results.failed
+                ));
+                self.results += results;
+            }
+            Err(error) => self.fail(name, &error),
+        }
+    }
+
+    fn fail(&mut self, name: &str, error: &anyhow::Error) {
+        step::say(&format!("error: {error:#}"));
+        self.results.failed += 1;
+        self.results.failures.push(name.to_owned());
+    }
+
+    fn finish(self) -> Result<ExitCode> {
+        let Results {
+            passed,
+            failed,
+            failures,
+        } = self.results;
+        for failure in failures {
+            step::say(&format!("failed: {failure}"));
+        }
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{passed} passed, {failed} failed").context("cannot write to stdout")?;
+        Ok(if failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! How a guest ended, read from its console: with the status of the command, or not at all.
+//!
+//! A guest that dies says nothing about the tests that ran in it, so it must never look like one
+//! of them failing, and neither may a test's success hide that the kernel was ill.
+
+/// What init prints last; `tests/src/guest/init.rs` writes it.
+const MARKER: &str = "lab: exit status ";
+/// What init prints when it cannot do its own part.
+const INIT_FAILED: &str = "lab: failed: ";
+/// What the kernel prints when it or a CPU of it is lost.
+const SIGNS_OF_DEATH: &[&str] = &["Kernel panic", "Oops", "soft lockup", "BUG:", INIT_FAILED];
+
+/// The end of a guest.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The command ended with this status.
+    Status(u8),
+    /// The guest died; the line that shows it.
+    Died(String),
+}
+
+/// Reads the console so far; None while nothing is decided.
+pub(crate) fn verdict(console: &str) -> Option<Verdict> {
+    let sign = console
+        .lines()
+        .find(|line| SIGNS_OF_DEATH.iter().any(|sign| line.contains(sign)));
+    if let Some(line) = sign {
+        return Some(Verdict::Died(line.trim().to_owned()));
+    }
+    console
+        .lines()
+        .filter_map(|line| line.split_once(MARKER))
+        .find_map(|(_, status)| status.trim().parse().ok())
+        .map(Verdict::Status)
+}
+
+/// The end of a console, for a person.
+pub(crate) fn tail(console: &str) -> String {
+    const LINES: usize = 40;
+    let lines = console.lines().collect::<Vec<_>>();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_carries_the_status() {
+        let console = "[    2.1] something\r\nlab: exit status 101\r\n";
+        assert_eq!(verdict(console), Some(Verdict::Status(101)));
+        assert_eq!(verdict("lab: exit status "), None);
+        assert_eq!(verdict("[    1.0] booting\n"), None);
+    }
+
+    #[test]
+    fn an_ill_kernel_is_no_verdict_on_the_command() {
+        for line in [
+            "[   12.5] Oops: 0000 [#1] PREEMPT SMP",
+            "[   12.5] Kernel panic - not syncing: Attempted to kill init!",
+            "[   12.5] watchdog: BUG: soft lockup - CPU#1 stuck for 22s!",
+            "lab: failed: cannot mount /proc",
+        ] {
+            let console = format!("{line}\nlab: exit status 0\n");
+            assert_eq!(verdict(&console), Some(Verdict::Died(line.to_owned())));
+        }
+    }
+
+    #[test]
+    fn the_tail_is_the_end() {
+        let console = (0..100)
+            .map(|n| format!("{n}\n"))
+            .collect::<Vec<_>>()
+            .concat();
+        assert!(tail(&console).starts_with("60\n") && tail(&console).ends_with("99"));
+        assert_eq!(tail("one"), "one");
+    }
+}
