@@ -7,6 +7,9 @@ pub mod json;
 pub mod stdout;
 pub mod text;
 
+#[cfg(test)]
+mod testing;
+
 use crate::{
     cli::{OutputFormat, SortColumn},
     model::snapshot::Snapshot,

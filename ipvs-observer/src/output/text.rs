@@ -210,7 +210,7 @@ fn health(health: &Health, whole_run: bool) -> String {
         write_to(
             &mut line,
             format_args!(
-                "   {} windows not printed: slow reader",
+                "   windows not printed {} (slow reader)",
                 health.missed_windows
             ),
         );

@@ -1,1 +1,76 @@
-//! x
+//! Blocks as a person sees them.
+
+use super::encode;
+use crate::{
+    cli::SortColumn,
+    output::testing::{whole_run, window},
+};
+
+const COLUMNS: usize = 120;
+
+#[test]
+fn a_window_is_shown_as_it_stands_here() {
+    let block = encode(&window(2), SortColumn::Name, Some(20));
+    let expected = include_str!("testdata/window.txt");
+    assert_eq!(block, expected, "\n{block}");
+}
+
+#[test]
+fn the_end_shows_the_whole_run() {
+    let block = encode(&whole_run(2), SortColumn::Name, None);
+    assert!(block.contains("whole run 4.000 s"), "{block}");
+    assert!(block.contains("TCP 192.0.2.1:80 wlc"), "{block}");
+    // 107 connections in 4 s.
+    assert!(block.contains(" 26.8 "), "{block}");
+}
+
+#[test]
+fn a_thousand_servers_take_no_more_columns_and_only_the_rows_asked_for() {
+    let block = encode(&window(1000), SortColumn::Name, Some(20));
+    assert!(
+        block.lines().all(|line| line.chars().count() <= COLUMNS),
+        "{block}"
+    );
+    assert_eq!(block.lines().filter(|line| line.contains("->")).count(), 20);
+    assert!(block.contains("980 more real servers"), "{block}");
+    let all = encode(&window(1000), SortColumn::Name, None);
+    assert_eq!(all.lines().filter(|line| line.contains("->")).count(), 1000);
+    assert!(!all.contains("more real servers"));
+}
+
+#[test]
+fn sorting_puts_the_largest_first_and_keeps_its_service() {
+    let order = |sort| {
+        let block = encode(&window(1000), sort, Some(1));
+        let service = block
+            .lines()
+            .position(|line| line.starts_with("TCP 192.0.2.1:80"));
+        let server = block.lines().position(|line| line.starts_with("  ->"));
+        assert!(service < server, "{block}");
+        block.lines().nth(server.unwrap()).unwrap().to_owned()
+    };
+    assert!(order(SortColumn::FirstByte).contains("10.0.0.1:8080"));
+    assert!(order(SortColumn::Refused).contains("10.0.0.2:8080"));
+    assert!(order(SortColumn::Connections).contains("10.0.0.1:8080"));
+}
+
+#[test]
+fn a_name_that_is_too_long_has_a_line_of_its_own() {
+    let mut snapshot = window(1);
+    let service = snapshot.services.values_mut().next().unwrap();
+    let (_, row) = service.destinations.pop_first().unwrap();
+    let long = crate::model::id::DestinationId {
+        address: "2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(),
+        port: 65535,
+    };
+    service.destinations.insert(long, row);
+    let block = encode(&snapshot, SortColumn::Name, None);
+    assert!(
+        block.contains("\n  -> [2001:db8:1111:2222:3333:4444:5555:6666]:65535\n"),
+        "{block}"
+    );
+    assert!(
+        block.lines().all(|line| line.chars().count() <= COLUMNS),
+        "{block}"
+    );
+}

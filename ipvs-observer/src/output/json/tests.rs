@@ -1,0 +1,94 @@
+//! What scripts read.
+
+use serde_json::{Value, json};
+
+use super::encode;
+use crate::output::testing::{whole_run, window};
+
+fn parsed(line: &str) -> Value {
+    assert_eq!(line.matches('\n').count(), 1, "one object is one line");
+    serde_json::from_str(line).unwrap()
+}
+
+#[test]
+fn a_window_has_its_span_and_its_health() {
+    let object = parsed(&encode(&window(2)));
+    assert_eq!(object["host"], "director1");
+    assert_eq!(object["time"], "2027-01-15T08:00:04.000000000Z");
+    assert_eq!(object["window_ns"], 2_000_000_000_u64);
+    assert_eq!(object["elapsed_ns"], 4_000_000_000_u64);
+    assert_eq!(object["final"], false);
+    let health = &object["health"];
+    assert_eq!(health["coverage"], json!({ "hits": 1198, "packets": 1200 }));
+    assert_eq!(health["losses"], json!({ "header_unreadable": 3 }));
+    assert_eq!(health["missed_windows"], 1);
+    assert_eq!(
+        health["refused_probes"][0]["function"],
+        "sctp_state_transition"
+    );
+    assert_eq!(parsed(&encode(&whole_run(2)))["final"], true);
+}
+
+#[test]
+fn a_service_is_named_and_sums_up_its_servers() {
+    let object = parsed(&encode(&window(2)));
+    let (web, marked) = (&object["services"][0], &object["services"][1]);
+    assert_eq!(web["service"], "TCP 192.0.2.1:80");
+    assert_eq!(
+        (&web["protocol"], &web["address"], &web["port"]),
+        (&json!("TCP"), &json!("192.0.2.1"), &json!(80))
+    );
+    assert_eq!(web["scheduler"], "wlc");
+    assert_eq!(web["counters"]["scheduled"], 107);
+    assert_eq!(web["counters"]["refused"], 7);
+    assert_eq!(web["rates"]["connections_per_s"], 53.5);
+    assert_eq!(
+        (&marked["firewall_mark"], &marked["family"]),
+        (&json!(47), &json!("ipv6"))
+    );
+    assert_eq!(marked.get("port"), None);
+    assert_eq!(marked["counters"]["dropped"], 5);
+}
+
+#[test]
+fn a_latency_is_exact_where_it_can_be_and_carries_its_buckets() {
+    let object = parsed(&encode(&window(2)));
+    let server = &object["services"][0]["servers"][0];
+    assert_eq!(
+        (&server["address"], &server["method"]),
+        (&json!("10.0.0.1"), &json!("Masq"))
+    );
+    let connect = &server["latency"]["connect"];
+    assert_eq!(connect["count"], 100);
+    assert_eq!(connect["sum_ns"], 22_500_000);
+    assert_eq!(
+        (&connect["min_ns"], &connect["max_ns"]),
+        (&json!(200_000), &json!(250_000))
+    );
+    // The midpoints of 196 608..=200 703 and 249 856..=253 951, the first one raised to the minimum, the second lowered to the maximum.
+    assert_eq!(connect["p50_ns"], 200_000);
+    assert_eq!(connect["p99_ns"], 250_000);
+    assert_eq!(connect["buckets"], json!([[196_608, 50], [249_856, 50]]));
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let object = parsed(&encode(&window(2)));
+    let quiet = &object["services"][0]["servers"][1];
+    assert_eq!(
+        quiet["latency"]["connect"],
+        json!({ "count": 0, "sum_ns": 0, "buckets": [] })
+    );
+    assert_eq!(quiet["counters"]["refused"], 7);
+    assert!(!encode(&window(2)).contains("null"));
+}
+
+#[test]
+fn packet_rates_come_with_their_age_and_the_kernels_counters_as_they_are() {
+    let object = parsed(&encode(&window(2)));
+    let server = &object["services"][0]["servers"][0];
+    assert_eq!(server["rates"]["in_packets_per_s"], 500.0);
+    assert_eq!(server["rates"]["age_ns"], 0);
+    assert_eq!(server["kernel"]["in_packets"], 1400);
+    assert_eq!(server["total"]["counters"]["scheduled"], 100);
+}

@@ -1,0 +1,191 @@
+//! A snapshot of known numbers, made the way real ones are, for the tests of every format.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ipvs_observer_common::{Counters, Loss, Measure, bucket_of};
+
+use crate::{
+    ipvs::table::{Destination, Service, Table, Traffic},
+    model::{
+        activity::Activity,
+        id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId},
+        latency::Distribution,
+        ledger::Ledger,
+        sample::{Readings, Sample, Timestamp},
+        snapshot::{RefusedProbe, Run, Snapshot},
+    },
+};
+
+/// The service with an address.
+pub(super) fn web() -> ServiceId {
+    ServiceId::Address {
+        protocol: Protocol::TCP,
+        address: "192.0.2.1".parse().unwrap(),
+        port: 80,
+    }
+}
+
+/// The service with a mark.
+pub(super) fn marked() -> ServiceId {
+    ServiceId::FirewallMark {
+        mark: 47,
+        family: AddressFamily::Ipv6,
+    }
+}
+
+/// Real server `number` of [`web`].
+pub(super) fn server(number: u16) -> DestinationId {
+    let [high, low] = number.to_be_bytes();
+    DestinationId {
+        address: [10, 0, high, low].into(),
+        port: 8080,
+    }
+}
+
+/// Values that are recorded `times` each.
+pub(super) fn distribution(measure: Measure, values_ns: &[u64], times: u64) -> Distribution {
+    let mut buckets = BTreeMap::new();
+    for &value in values_ns {
+        *buckets
+            .entry(bucket_of(measure.range(), value))
+            .or_insert(0) += times;
+    }
+    let extremes = values_ns
+        .iter()
+        .copied()
+        .min()
+        .zip(values_ns.iter().copied().max());
+    let sum_ns = values_ns.iter().sum::<u64>() * times;
+    Distribution::new(measure, buckets.into_iter().collect(), sum_ns, extremes)
+}
+
+/// A window of 2 s in which server 1 of `n_servers` had 100 connections and server 2 some refusals.
+pub(super) fn window(n_servers: u16) -> Snapshot {
+    snapshot(n_servers, false)
+}
+
+/// The same as the end of the run.
+pub(super) fn whole_run(n_servers: u16) -> Snapshot {
+    snapshot(n_servers, true)
+}
+
+fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
+    let run = Run {
+        host: "director1".to_owned(),
+        kernel: "6.12.1-test".to_owned(),
+        measures: Measure::ALL.to_vec(),
+        refused_probes: vec![RefusedProbe {
+            function: "sctp_state_transition".to_owned(),
+            reason: "this kernel has no function sctp_state_transition".to_owned(),
+        }],
+    };
+    let mut losses = [0; Loss::ALL.len()];
+    losses[Loss::HeaderUnreadable as usize] = 3;
+    let mut ledger = Ledger::new(Arc::new(run), at(0), table(n_servers, 0));
+    ledger.advance(quiet_sample(at(2), table(n_servers, 400)), false, 0);
+    let sample = Sample {
+        readings: Readings {
+            servers: BTreeMap::from([
+                ((web(), Some(server(1))), busy()),
+                ((web(), Some(server(2))), refusing()),
+                ((marked(), None), dropping()),
+            ]),
+            transitions: 1198,
+            losses,
+        },
+        packets: Some(1200),
+        ..quiet_sample(at(4), table(n_servers, 1400))
+    };
+    ledger.advance(sample, is_final, 1)
+}
+
+fn quiet_sample(at: Timestamp, table: Table) -> Sample {
+    Sample {
+        at,
+        readings: Readings::default(),
+        table,
+        packets: Some(0),
+        estimation: true,
+    }
+}
+
+fn at(second: u64) -> Timestamp {
+    Timestamp {
+        wall: Duration::from_secs(1_800_000_000 + second),
+        monotonic: Duration::from_secs(second),
+    }
+}
+
+fn busy() -> Activity {
+    let mut activity = Activity::none();
+    activity.counters = Counters {
+        scheduled: 100,
+        established: 99,
+        syn_repeated: 1,
+        ..Counters::default()
+    };
+    for (measure, values_ns) in [
+        (Measure::Schedule, [1_000, 1_500]),
+        (Measure::Connect, [200_000, 250_000]),
+        (Measure::Client, [40_000_000, 41_000_000]),
+        (Measure::Handshake, [40_200_000, 41_250_000]),
+        (Measure::FirstByte, [20_000_000, 21_000_000]),
+    ] {
+        activity.latencies[measure as usize] = distribution(measure, &values_ns, 50);
+    }
+    activity
+}
+
+fn refusing() -> Activity {
+    let mut activity = Activity::none();
+    activity.counters = Counters {
+        scheduled: 7,
+        refused: 7,
+        ..Counters::default()
+    };
+    activity
+}
+
+fn dropping() -> Activity {
+    let mut activity = Activity::none();
+    activity.counters.no_destination = 5;
+    activity
+}
+
+fn table(n_servers: u16, in_packets: u64) -> Table {
+    let traffic = Traffic {
+        connections: 10,
+        in_packets,
+        out_packets: in_packets / 2,
+        in_bytes: in_packets * 60,
+        out_bytes: in_packets * 1400,
+    };
+    let destination = Destination {
+        method: ForwardingMethod::Masquerade,
+        weight: 1,
+        active: 3,
+        inactive: 40,
+        persistent: 0,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        stats: Some(traffic),
+    };
+    let service = |id, destinations| Service {
+        id,
+        scheduler: "wlc".to_owned(),
+        flags: 0,
+        persistence: None,
+        stats: Some(traffic),
+        destinations,
+    };
+    let servers = (1..=n_servers)
+        .map(|number| (server(number), destination))
+        .collect();
+    Table {
+        services: BTreeMap::from([
+            (web(), service(web(), servers)),
+            (marked(), service(marked(), BTreeMap::new())),
+        ]),
+        torn: false,
+    }
+}
