@@ -216,7 +216,7 @@ impl Loss {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CpuBlock {
-    /// Runs for the observed network namespace, by [`Program`].
+    /// Runs by [`Program`]; but for the entries of functions, only those for the observed network namespace.
     pub runs: [u64; Program::ALL.len()],
     /// Events given up, by [`Loss`].
     pub losses: [u64; Loss::ALL.len()],

@@ -16,7 +16,7 @@ use crate::{
 /// Fails an insert that finds the key (`BPF_NOEXIST` of the uapi header `bpf.h`).
 const BPF_NOEXIST: u64 = 1;
 
-/// Counts a run of `program` for the observed network namespace.
+/// Counts a run of `program`.
 #[inline(always)]
 pub(crate) fn count_run(program: Program) {
     if let Some(block) = cpu_block() {

@@ -9,6 +9,7 @@ use crate::{
     config::ConfigError,
     ipvs::netlink::NetlinkError,
     kernel::{Capability, PacketsError, ReadError},
+    model::filter::ServiceFilter,
     probe::LoadError,
 };
 
@@ -42,11 +43,11 @@ pub enum RunError {
     /// The probes cannot be started.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// No service in the table is one of those asked for.
+    /// The table has no service that was asked for.
     #[error(
-        "no virtual service that was asked for is in this network namespace; ipvsadm -Ln lists those that are"
+        "no virtual service {0} in this network namespace; `ipvsadm -Ln` lists those that are there"
     )]
-    UnknownService,
+    UnknownService(ServiceFilter),
     /// Something else of the system.
     #[error("cannot {doing}")]
     System {
@@ -74,7 +75,7 @@ impl RunError {
             | Self::Packets(_)
             | Self::Netlink(_)
             | Self::Load(_)
-            | Self::UnknownService
+            | Self::UnknownService(_)
             | Self::System { .. } => 1,
         })
     }

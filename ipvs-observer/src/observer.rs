@@ -15,13 +15,15 @@ use crate::{
     error::RunError,
     ipvs::{netlink::Ipvs, table::Table},
     kernel::Kernel,
-    model::{ledger::Ledger, sample::Sample, snapshot::Run, snapshot::Snapshot},
+    model::{
+        filter::ServiceFilter, ledger::Ledger, sample::Sample, snapshot::Run, snapshot::Snapshot,
+    },
     output::{Format, stdout::Stdout},
     probe::{Probes, ProgramLog, Request},
 };
 
 /// Places for real servers and services that are configured while the agent runs.
-const SPARE_SERVERS: usize = 64;
+const SPARE_SERVERS: usize = 32;
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +76,14 @@ impl Observer {
             return Err(RunError::NoBtf);
         }
         let table = ipvs.table()?;
-        let services = &config.selection.services;
-        if !services.is_empty()
-            && !table
-                .services
-                .keys()
-                .any(|id| config.selection.has_service(id))
+        let known = |filter: &&ServiceFilter| table.services.keys().any(|id| filter.matches(id));
+        if let Some(unknown) = config
+            .selection
+            .services
+            .iter()
+            .find(|filter| !known(filter))
         {
-            return Err(RunError::UnknownService);
+            return Err(RunError::UnknownService(*unknown));
         }
         let probes = start_probes(&kernel, &table)?;
         let uname = rustix::system::uname();

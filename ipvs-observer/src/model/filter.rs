@@ -3,7 +3,7 @@
 //! Only addresses and numbers are read: a name would need a resolver, and an answer of the
 //! resolver that changes would change what is being watched.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use thiserror::Error;
 
@@ -87,6 +87,31 @@ impl ServiceFilter {
             ) => mark == its_mark && family.is_none_or(|family| family == its_family),
             (Self::Address { .. }, ServiceId::FirewallMark { .. })
             | (Self::FirewallMark { .. }, ServiceId::Address { .. }) => false,
+        }
+    }
+}
+
+impl fmt::Display for ServiceFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Address {
+                protocol,
+                address,
+                port: Some(port),
+            } => ServiceId::Address {
+                protocol,
+                address,
+                port,
+            }
+            .fmt(f),
+            Self::Address {
+                protocol, address, ..
+            } => write!(f, "{protocol} {address} at any port"),
+            Self::FirewallMark {
+                mark,
+                family: Some(family),
+            } => ServiceId::FirewallMark { mark, family }.fmt(f),
+            Self::FirewallMark { mark, family: None } => write!(f, "FWM {mark}"),
         }
     }
 }

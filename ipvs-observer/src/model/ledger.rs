@@ -223,6 +223,10 @@ impl Account {
                 .as_ref()
                 .filter(|_| !gone)
                 .and_then(|copies| copies.rates(at.monotonic, estimation)),
+            run_rates: self
+                .copies
+                .as_ref()
+                .and_then(|copies| copies.run_rates(at.monotonic)),
         }
     }
 }

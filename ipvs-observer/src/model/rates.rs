@@ -46,8 +46,9 @@ pub(crate) struct Copies {
     /// The last reading that showed it.
     confirmed_at: Duration,
     rates: Option<Rates>,
-    /// The first copy seen may be up to a period older than its reading, so no rate is taken from it.
-    settled: bool,
+    /// The first change and when it was seen. The very first copy may be up to a period older than its reading, so no
+    /// rate is taken from it.
+    first_change: Option<(Traffic, Duration)>,
 }
 
 impl Copies {
@@ -57,7 +58,7 @@ impl Copies {
             seen_at: now,
             confirmed_at: now,
             rates: None,
-            settled: false,
+            first_change: None,
         }
     }
 
@@ -70,15 +71,20 @@ impl Copies {
             };
         }
         let elapsed_s = now.saturating_sub(self.refreshed_at()).as_secs_f64();
-        let known = self.settled && elapsed_s > 0.0;
+        let known = self.first_change.is_some() && elapsed_s > 0.0;
+        let rates = known
+            .then(|| between(self.newest, traffic, elapsed_s))
+            .flatten();
         Self {
             newest: traffic,
             seen_at: now,
             confirmed_at: now,
-            rates: known
-                .then(|| between(self.newest, traffic, elapsed_s))
-                .flatten(),
-            settled: true,
+            rates,
+            // Counters that went back begin anew.
+            first_change: self
+                .first_change
+                .filter(|_| rates.is_some())
+                .or(Some((traffic, now))),
         }
     }
 
@@ -104,6 +110,17 @@ impl Copies {
             return Some(Rates { age, ..Rates::NONE });
         }
         self.rates.map(|rates| Rates { age, ..rates })
+    }
+
+    /// The rates from the first change to the newest copy.
+    pub(crate) fn run_rates(&self, now: Duration) -> Option<Rates> {
+        let (first, at) = self.first_change?;
+        let elapsed = self.refreshed_at().saturating_sub(at);
+        if elapsed.is_zero() {
+            return None;
+        }
+        let age = now.saturating_sub(self.seen_at);
+        between(first, self.newest, elapsed.as_secs_f64()).map(|rates| Rates { age, ..rates })
     }
 }
 
@@ -175,6 +192,16 @@ mod tests {
         });
         let copies = copies.updated(packets(700), s(12));
         assert!((copies.rates(s(12), true).unwrap().in_packets - 250.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_whole_run_is_from_the_first_change_to_the_newest_copy() {
+        let copies = Copies::new(packets(100), s(0));
+        let copies = copies.updated(packets(300), s(1));
+        assert_eq!(copies.run_rates(s(1)), None);
+        let copies = copies.updated(packets(700), s(3));
+        let copies = copies.updated(packets(900), s(5));
+        assert!((copies.run_rates(s(6)).unwrap().in_packets - 150.0).abs() < 1e-9);
     }
 
     #[test]

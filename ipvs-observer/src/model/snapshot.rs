@@ -102,8 +102,10 @@ pub struct Row {
     pub total: Activity,
     /// The kernel's counters.
     pub traffic: Option<Traffic>,
-    /// Packet and byte rates.
+    /// Packet and byte rates now.
     pub rates: Option<Rates>,
+    /// Packet and byte rates over the run.
+    pub run_rates: Option<Rates>,
 }
 
 /// How complete the measuring was.

@@ -132,7 +132,6 @@ struct RowObject {
     since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kernel: Option<TrafficObject>,
-    rates: RatesObject,
     #[serde(flatten)]
     interval: ActivityObject,
     total: ActivityObject,
@@ -166,6 +165,7 @@ struct PacketRatesObject {
 
 #[derive(Serialize)]
 struct ActivityObject {
+    rates: RatesObject,
     counters: Pairs<&'static str, u64>,
     latency: Pairs<&'static str, LatencyObject>,
 }
@@ -259,32 +259,34 @@ impl<'a> Encoder<'a> {
     }
 
     fn row(&mut self, row: &Row) -> RowObject {
-        let window_s = self.snapshot.window.as_secs_f64();
+        let (window, elapsed) = (self.snapshot.window, self.snapshot.elapsed);
         RowObject {
             gone: row.gone,
             since: row.since.map(time),
             kernel: row.traffic.as_ref().map(traffic),
-            rates: RatesObject {
-                connections_per_s: row.interval.scheduled_per_s(window_s),
-                packets: row.rates.as_ref().map(rates),
-            },
-            interval: self.activity(&row.interval),
-            total: self.activity(&row.total),
+            interval: self.activity(&row.interval, row.rates.as_ref(), window),
+            total: self.activity(&row.total, row.run_rates.as_ref(), elapsed),
         }
     }
 
-    fn activity(&mut self, activity: &Activity) -> ActivityObject {
+    fn activity(
+        &mut self,
+        activity: &Activity,
+        packets: Option<&Rates>,
+        span: Duration,
+    ) -> ActivityObject {
         let measures = &self.snapshot.run.measures;
         let latencies = measures.iter().map(|&measure| {
-            (
-                measure.name(),
-                latency(activity.latency(measure), &mut self.percentiles),
-            )
+            let distribution = activity.latency(measure);
+            (measure.name(), latency(distribution, &mut self.percentiles))
         });
-        let latency = Pairs(latencies.collect());
         ActivityObject {
+            latency: Pairs(latencies.collect()),
+            rates: RatesObject {
+                connections_per_s: activity.scheduled_per_s(span.as_secs_f64()),
+                packets: packets.map(rates),
+            },
             counters: counters(activity, measures),
-            latency,
         }
     }
 }

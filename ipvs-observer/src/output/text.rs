@@ -149,13 +149,11 @@ impl Block<'_> {
     }
 
     fn row(&mut self, name: &str, stats: &Stats, row: &Row) {
-        let whole_run = self.snapshot.is_final;
-        let (activity, span) = if whole_run {
-            (&row.total, self.snapshot.elapsed)
+        let (activity, rates, span) = if self.snapshot.is_final {
+            (&row.total, row.run_rates, self.snapshot.elapsed)
         } else {
-            (&row.interval, self.snapshot.window)
+            (&row.interval, row.rates, self.snapshot.window)
         };
-        let rates = row.rates.as_ref().filter(|_| !whole_run);
         let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), short);
         let count = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number::count);
         let cells = [

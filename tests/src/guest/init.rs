@@ -20,13 +20,15 @@ use rustix::{
     io::Errno,
     mount::{MountFlags, mount},
     process::{Pid, WaitOptions, wait},
-    system::{RebootCommand, reboot},
+    system::{RebootCommand, reboot, sethostname},
     termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr},
 };
 
 use super::modules;
 use crate::{link::LOOPBACK, rtnetlink::RouteSocket};
 
+/// What the machine calls itself; the agent prints it.
+const HOST_NAME: &[u8] = b"director";
 /// One module to load at boot per line.
 const LOAD: &str = "/etc/lab/load";
 /// The command, one word per line.
@@ -80,6 +82,7 @@ fn prepare() -> Result<()> {
             }
         }
     }
+    sethostname(HOST_NAME).context("cannot name the machine")?;
     set_loopback_up()?;
     for module in words(LOAD)? {
         modules::load(&module)?;

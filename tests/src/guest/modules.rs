@@ -194,7 +194,7 @@ mod tests {
     fn users_come_from_the_list_of_modules() {
         let list = "ip_vs_rr 16384 1 - Live 0x0\nip_vs 200704 3 ip_vs_rr,ip_vs_sh, Live 0x0\n";
         assert_eq!(users(list, "ip_vs").unwrap(), ["ip_vs_rr", "ip_vs_sh"]);
-        assert!(users(list, "ip_vs_rr").unwrap().is_empty());
+        assert_eq!(users(list, "ip_vs_rr").unwrap(), Vec::<&str>::new());
         assert!(users(list, "veth").is_none());
     }
 }
