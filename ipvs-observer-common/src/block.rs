@@ -120,48 +120,6 @@ pub struct Control {
     pub epoch: u64,
 }
 
-/// A program; the index of its runs in a [`CpuBlock`].
-#[repr(usize)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Program {
-    /// kprobe on `tcp_state_transition`.
-    TcpStateTransition,
-    /// kprobe on `udp_state_transition`.
-    UdpStateTransition,
-    /// kprobe on `sctp_state_transition`.
-    SctpStateTransition,
-    /// kprobe on `ip_vs_schedule`.
-    ScheduleEntry,
-    /// kretprobe on `ip_vs_schedule`.
-    ScheduleReturn,
-    /// kretprobe on `ip_vs_conn_new`.
-    ConnNew,
-    /// kprobe on `ip_vs_conn_expire`.
-    ConnExpire,
-    /// kprobe on `ip_vs_conn_rcu_free`.
-    ConnRcuFree,
-    /// kprobe on `ip_vs_leave`.
-    LeaveEntry,
-    /// kretprobe on `ip_vs_leave`.
-    LeaveReturn,
-}
-
-impl Program {
-    /// Every program in the order of its index.
-    pub const ALL: [Self; 10] = [
-        Self::TcpStateTransition,
-        Self::UdpStateTransition,
-        Self::SctpStateTransition,
-        Self::ScheduleEntry,
-        Self::ScheduleReturn,
-        Self::ConnNew,
-        Self::ConnExpire,
-        Self::ConnRcuFree,
-        Self::LeaveEntry,
-        Self::LeaveReturn,
-    ];
-}
-
 /// Why a program gave up on an event; the index of its count in a [`CpuBlock`].
 #[repr(usize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,13 +138,15 @@ pub enum Loss {
     Unpaired,
     /// No room to remember an entry until its return.
     EntriesFull,
+    /// A map was locked by another program at that moment (`EBUSY`).
+    Busy,
     /// A map did not have an element that it always has.
     Map,
 }
 
 impl Loss {
     /// Every reason in the order of its index.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unreadable,
         Self::HeaderUnreadable,
         Self::ConnectionsFull,
@@ -194,6 +154,7 @@ impl Loss {
         Self::Unbound,
         Self::Unpaired,
         Self::EntriesFull,
+        Self::Busy,
         Self::Map,
     ];
 
@@ -207,6 +168,7 @@ impl Loss {
             Self::Unbound => "unbound",
             Self::Unpaired => "unpaired",
             Self::EntriesFull => "entries_full",
+            Self::Busy => "busy",
             Self::Map => "map",
         }
     }
@@ -216,8 +178,8 @@ impl Loss {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CpuBlock {
-    /// Runs by [`Program`]; but for the entries of functions, only those for the observed network namespace.
-    pub runs: [u64; Program::ALL.len()],
+    /// Packets of the observed network namespace that reached a state transition.
+    pub transitions: u64,
     /// Events given up, by [`Loss`].
     pub losses: [u64; Loss::ALL.len()],
 }
@@ -231,7 +193,7 @@ const _: () =
 mod pod {
     #![expect(unsafe_code, reason = "aya asks for this promise on types of maps")]
 
-    use super::{Control, Counters, CpuBlock, Extremes, ServerBlock};
+    use super::{Control, Counters, CpuBlock, Extremes, Histogram, ServerBlock};
 
     // SAFETY: the type is `repr(C)` of unsigned integers, its size above leaves no padding, and every bit pattern is valid.
     unsafe impl aya::Pod for ServerBlock {}
@@ -241,6 +203,8 @@ mod pod {
     unsafe impl aya::Pod for Counters {}
     // SAFETY: the type is `repr(C)` of `u64` only, and every bit pattern is valid.
     unsafe impl aya::Pod for Extremes {}
+    // SAFETY: the type is `repr(C)` of unsigned integers, its size above leaves no padding, and every bit pattern is valid.
+    unsafe impl aya::Pod for Histogram {}
     // SAFETY: the type is `repr(C)` of one `u64`, and every bit pattern is valid.
     unsafe impl aya::Pod for Control {}
 }

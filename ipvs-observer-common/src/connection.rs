@@ -10,7 +10,7 @@ pub struct Connection {
     pub mark_ns: u64,
     /// Time of the newest packet.
     pub last_ns: u64,
-    /// The server's place in the maps.
+    /// The server's place in the maps, or [`Connection::NO_SLOT`].
     pub slot: u32,
     /// One of [`phase`].
     pub phase: u8,
@@ -23,6 +23,8 @@ pub struct Connection {
 const _: () = assert!(size_of::<Connection>() == 32 && align_of::<Connection>() == 8);
 
 impl Connection {
+    /// The slot of a connection that cannot be given to a server: it is only told apart from other namespaces'.
+    pub const NO_SLOT: u32 = u32::MAX;
     /// It had packets or a state before it was first seen: part of totals, never of a latency.
     pub const PREEXISTING: u8 = 1;
     /// Its duration is recorded.

@@ -3,7 +3,7 @@
 //! Everything that lies in a map or in a global of the object is defined here, once, and used by both sides.
 //! Rules of this boundary: fixed widths, no padding, no `bool`, no `enum`, no `Option`, since any bit pattern may arrive;
 //! addresses and ports in network order as the kernel keeps them, everything else in host order.
-//! A change of any layout is a change of [`ABI_VERSION`].
+//! The agent carries the object that was built with it, so the two cannot disagree.
 
 #![no_std]
 
@@ -15,9 +15,7 @@ mod layout;
 pub mod maps;
 mod settings;
 
-pub use block::{
-    Control, Counters, CpuBlock, Extremes, Histogram, Loss, Measure, Program, ServerBlock,
-};
+pub use block::{Control, Counters, CpuBlock, Extremes, Histogram, Loss, Measure, ServerBlock};
 pub use connection::{Connection, phase};
 pub use histogram::{
     BUCKETS, GROUPING_BITS, OCTAVES, OVERFLOW, Range, SLOTS, UNDERFLOW, bounds_of, bucket_of,
@@ -25,6 +23,3 @@ pub use histogram::{
 pub use key::ServerKey;
 pub use layout::{ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout};
 pub use settings::Settings;
-
-/// Version of every layout in this crate; the agent refuses an object that carries another one.
-pub const ABI_VERSION: u32 = 1;

@@ -18,5 +18,5 @@ pub const CONNECTIONS: &str = "CONNECTIONS";
 pub const SETTINGS: &str = "SETTINGS";
 /// The global with the [`crate::Layout`].
 pub const LAYOUT: &str = "LAYOUT";
-/// Connections that can be followed at the same time.
-pub const MAX_CONNECTIONS: u32 = 1 << 18;
+/// Connections that can be followed at the same time; IPVS keeps one for two minutes after it is closed.
+pub const MAX_CONNECTIONS: u32 = 1 << 19;

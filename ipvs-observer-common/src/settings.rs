@@ -4,19 +4,15 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// [`crate::ABI_VERSION`] of the agent.
-    pub abi_version: u32,
     /// Inode number of the network namespace that is observed.
     pub netns: u32,
     /// Slots for real servers in each CPU's partition.
     pub servers: u32,
-    /// CPUs that may run, each with a partition of its own.
-    pub cpus: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 16);
+const _: () = assert!(size_of::<Settings>() == 8);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for this promise on types of globals")]
-// SAFETY: the type is `repr(C)` of four `u32`, without padding, and every bit pattern is valid.
+// SAFETY: the type is `repr(C)` of two `u32`, without padding, and every bit pattern is valid.
 unsafe impl aya::Pod for Settings {}

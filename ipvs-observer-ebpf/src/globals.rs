@@ -53,10 +53,8 @@ pub(crate) static LAYOUT: Layout = Layout {
 /// The settings of the run.
 #[unsafe(no_mangle)]
 pub(crate) static SETTINGS: Settings = Settings {
-    abi_version: 0,
     netns: 0,
     servers: 0,
-    cpus: 0,
 };
 
 /// Reads one member of a global.

@@ -5,6 +5,8 @@ use ipvs_observer_common::{Field, Loss, ServerKey};
 
 use crate::globals::frozen;
 
+/// `IP_VS_CONN_F_SYNC` of the uapi header `ip_vs.h`: made by the sync daemon, which sets its state afterwards.
+pub(crate) const IP_VS_CONN_F_SYNC: u32 = 0x20;
 /// `IP_VS_CONN_F_ONE_PACKET` of the uapi header `ip_vs.h`.
 pub(crate) const IP_VS_CONN_F_ONE_PACKET: u32 = 0x2000;
 /// `IP_VS_CONN_F_TEMPLATE` of the uapi header `ip_vs.h`: a persistence template, not a connection.

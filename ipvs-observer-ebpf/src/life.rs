@@ -5,12 +5,12 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use ipvs_observer_common::{Connection, Loss, Measure, Program, phase};
+use ipvs_observer_common::{Connection, Loss, Measure, phase};
 
 use crate::{
-    kread::{Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_CONN_F_TEMPLATE},
+    kread::{Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_CONN_F_SYNC, IP_VS_CONN_F_TEMPLATE},
     maps::CONNECTIONS,
-    record::{count, count_run, observe, settle, slot_of},
+    record::{count, count_loss, map_loss, observe, settle, slot_of},
 };
 
 /// `struct ip_vs_conn *ip_vs_conn_new(const struct ip_vs_conn_param *p, …)`, 5.16 to 7.2.
@@ -22,19 +22,20 @@ fn ip_vs_conn_new(ctx: RetProbeContext) -> u32 {
 }
 
 fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
+    /// Not a connection, or one that is not new: its first packet tells.
+    const OTHERS: u32 = IP_VS_CONN_F_TEMPLATE | IP_VS_CONN_F_SYNC;
     let conn = Conn(ctx.ret());
-    if conn.0 == 0 || conn.flags()? & IP_VS_CONN_F_TEMPLATE != 0 || !conn.is_observed()? {
+    if conn.0 == 0 || conn.flags()? & OTHERS != 0 || !conn.is_observed()? {
         return Ok(());
     }
-    count_run(Program::ConnNew);
-    let slot = slot_of(&conn.server_key()?)?;
+    let slot = track(conn, true)?;
     debug!(ctx, "connection {:x} goes to slot {}", conn.0, slot);
-    track(conn, Connection::fresh(slot))
+    Ok(())
 }
 
 /// `void ip_vs_conn_expire(struct timer_list *t)`, 5.16 to 7.2.
 ///
-/// Of one-packet connections this is the end; all others end in `ip_vs_conn_rcu_free`.
+/// Of one-packet connections this is the end, and they have no duration; all others end in `ip_vs_conn_rcu_free`.
 #[kprobe]
 fn ip_vs_conn_expire(ctx: ProbeContext) -> u32 {
     settle(try_conn_expire(&ctx))
@@ -42,10 +43,12 @@ fn ip_vs_conn_expire(ctx: ProbeContext) -> u32 {
 
 fn try_conn_expire(ctx: &ProbeContext) -> Result<(), Loss> {
     let conn = Conn::from_timer(ctx.arg(0).ok_or(Loss::Unreadable)?);
-    if conn.flags()? & IP_VS_CONN_F_ONE_PACKET == 0 {
+    if conn.flags()? & IP_VS_CONN_F_ONE_PACKET == 0 || record_of(conn).is_none() {
         return Ok(());
     }
-    end(conn, Program::ConnExpire)
+    CONNECTIONS
+        .remove(&conn.0)
+        .map_err(|error| map_loss(error, Loss::Map))
 }
 
 /// `static void ip_vs_conn_rcu_free(struct rcu_head *head)`, 5.16 to 7.2: once for each connection that is not one-packet.
@@ -55,10 +58,22 @@ fn ip_vs_conn_rcu_free(ctx: ProbeContext) -> u32 {
 }
 
 fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
-    end(
-        Conn::from_rcu_head(ctx.arg(0).ok_or(Loss::Unreadable)?),
-        Program::ConnRcuFree,
-    )
+    let conn = Conn::from_rcu_head(ctx.arg(0).ok_or(Loss::Unreadable)?);
+    let Some(record) = record_of(conn) else {
+        return Ok(());
+    };
+    // SAFETY: the connection is unlinked, so no packet of it is in flight on another CPU.
+    let record = unsafe { &mut *record };
+    let unanswered = matches!(record.phase, phase::SYN | phase::SYN_ACK);
+    let slot = record.slot;
+    let settled = settle_duration(record);
+    CONNECTIONS
+        .remove(&conn.0)
+        .map_err(|error| map_loss(error, Loss::Map))?;
+    if unanswered {
+        count(slot, |counters| counters.unanswered += 1)?;
+    }
+    settled
 }
 
 /// The record of `conn`, if it has one.
@@ -67,12 +82,28 @@ pub(crate) fn record_of(conn: Conn) -> Option<*mut Connection> {
     CONNECTIONS.get_ptr_mut(&conn.0)
 }
 
-/// Keeps `record` for `conn` in place of any other.
+/// Makes a record for `conn` in place of any other, and gives its slot.
+///
+/// A connection that cannot be given to a server is a loss; it gets a record all the same, so that it is one only once.
 #[inline(always)]
-pub(crate) fn track(conn: Conn, record: Connection) -> Result<(), Loss> {
+pub(crate) fn track(conn: Conn, is_fresh: bool) -> Result<u32, Loss> {
+    let slot = match conn.server_key().and_then(|key| slot_of(&key)) {
+        Ok(slot) => slot,
+        Err(loss) => {
+            count_loss(loss);
+            Connection::NO_SLOT
+        }
+    };
+    let record = if is_fresh && slot != Connection::NO_SLOT {
+        Connection::fresh(slot)
+    } else {
+        count(slot, |counters| counters.preexisting += 1)?;
+        Connection::preexisting(slot)
+    };
     CONNECTIONS
         .insert(&conn.0, &record, 0)
-        .map_err(|_| Loss::ConnectionsFull)
+        .map_err(|error| map_loss(error, Loss::ConnectionsFull))?;
+    Ok(slot)
 }
 
 /// Records the duration of a connection, once.
@@ -88,21 +119,4 @@ pub(crate) fn settle_duration(record: &mut Connection) -> Result<(), Loss> {
         Measure::Duration,
         record.last_ns - record.first_ns,
     )
-}
-
-fn end(conn: Conn, program: Program) -> Result<(), Loss> {
-    let Some(record) = record_of(conn) else {
-        return Ok(());
-    };
-    count_run(program);
-    // SAFETY: the connection is unlinked, so no packet of it is in flight on another CPU.
-    let record = unsafe { &mut *record };
-    let unanswered = matches!(record.phase, phase::SYN | phase::SYN_ACK);
-    let slot = record.slot;
-    let settled = settle_duration(record);
-    CONNECTIONS.remove(&conn.0).map_err(|_| Loss::Map)?;
-    if unanswered {
-        count(slot, |counters| counters.unanswered += 1)?;
-    }
-    settled
 }

@@ -8,9 +8,9 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     programs::{ProbeContext, RetProbeContext},
 };
-use ipvs_observer_common::Loss;
+use ipvs_observer_common::{Loss, Range};
 
-use crate::maps::ENTRIES;
+use crate::{maps::ENTRIES, record::map_loss};
 
 /// What is remembered of a call until it returns.
 #[repr(C)]
@@ -24,15 +24,15 @@ pub(crate) struct Entry {
 
 /// Remembers the call that `ctx` enters.
 #[inline(always)]
-pub(crate) fn enter(ctx: &ProbeContext, service: u64) -> Result<(), Loss> {
+pub(crate) fn enter(ctx: &ProbeContext) -> Result<(), Loss> {
     let key = stack_pointer(ctx.regs);
     let entry = Entry {
         at_ns: now_ns(),
-        service,
+        service: ctx.arg(0).ok_or(Loss::Unreadable)?,
     };
     ENTRIES
         .insert(&key, &entry, 0)
-        .map_err(|_| Loss::EntriesFull)
+        .map_err(|error| map_loss(error, Loss::EntriesFull))
 }
 
 /// Takes back what [`enter`] remembered of the call that `ctx` leaves.
@@ -43,7 +43,13 @@ pub(crate) fn leave(ctx: &RetProbeContext) -> Result<Entry, Loss> {
     let entry = unsafe { ENTRIES.get(&key) }
         .copied()
         .ok_or(Loss::Unpaired)?;
-    ENTRIES.remove(&key).map_err(|_| Loss::Unpaired)?;
+    ENTRIES
+        .remove(&key)
+        .map_err(|error| map_loss(error, Loss::Unpaired))?;
+    // What is older was left by a return that was missed.
+    if now_ns() - entry.at_ns >= Range::DIRECTOR.end_ns() {
+        return Err(Loss::Unpaired);
+    }
     Ok(entry)
 }
 

@@ -4,7 +4,7 @@
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use ipvs_observer_common::{
-    Counters, CpuBlock, Loss, Measure, Program, SLOTS as BUCKET_SLOTS, ServerBlock, ServerKey,
+    Connection, Counters, CpuBlock, Loss, Measure, SLOTS as BUCKET_SLOTS, ServerBlock, ServerKey,
     bucket_of,
 };
 
@@ -16,34 +16,55 @@ use crate::{
 /// Fails an insert that finds the key (`BPF_NOEXIST` of the uapi header `bpf.h`).
 const BPF_NOEXIST: u64 = 1;
 
-/// Counts a run of `program`.
+/// `EBUSY`, negated as helpers return it.
+const EBUSY: i32 = -16;
+
+/// Counts a packet of the observed network namespace.
 #[inline(always)]
-pub(crate) fn count_run(program: Program) {
+pub(crate) fn count_transition() {
     if let Some(block) = cpu_block() {
-        // SAFETY: see `cpu_block`; the index is that of a variant.
-        unsafe { (*block).runs[program as usize] += 1 };
+        // SAFETY: see `cpu_block`.
+        unsafe { (*block).transitions += 1 };
     }
 }
 
-/// Counts the loss of a program that gave up, and ends it.
+/// The loss that the error of a map's helper stands for: `otherwise`, unless the map was locked.
+#[inline(always)]
+pub(crate) fn map_loss(error: i32, otherwise: Loss) -> Loss {
+    if error == EBUSY {
+        Loss::Busy
+    } else {
+        otherwise
+    }
+}
+
+/// Ends a program; counts the loss if it gave up.
 #[inline(always)]
 pub(crate) fn settle(result: Result<(), Loss>) -> u32 {
-    if let Err(loss) = result
-        && let Some(block) = cpu_block()
-    {
-        // Each reason has a constant index of its own, which the verifier can follow.
-        let index = loss as usize;
-        if index < Loss::ALL.len() {
-            // SAFETY: see `cpu_block`; the index is checked.
-            unsafe { (*block).losses[index] += 1 };
-        }
+    if let Err(loss) = result {
+        count_loss(loss);
     }
     0
+}
+
+/// Counts `loss`.
+#[inline(always)]
+pub(crate) fn count_loss(loss: Loss) {
+    let index = loss as usize;
+    if let Some(block) = cpu_block()
+        && index < Loss::ALL.len()
+    {
+        // SAFETY: see `cpu_block`; the index is checked.
+        unsafe { (*block).losses[index] += 1 };
+    }
 }
 
 /// Changes the counters of the server in `slot`.
 #[inline(always)]
 pub(crate) fn count(slot: u32, change: impl FnOnce(&mut Counters)) -> Result<(), Loss> {
+    if slot == Connection::NO_SLOT {
+        return Ok(());
+    }
     let block = server_block(slot)?;
     // SAFETY: see `server_block`.
     change(unsafe { &mut (*block).counters });
@@ -53,6 +74,9 @@ pub(crate) fn count(slot: u32, change: impl FnOnce(&mut Counters)) -> Result<(),
 /// Records one value of `measure` for the server in `slot`.
 #[inline(always)]
 pub(crate) fn observe(slot: u32, measure: Measure, value_ns: u64) -> Result<(), Loss> {
+    if slot == Connection::NO_SLOT {
+        return Ok(());
+    }
     let block = server_block(slot)?;
     let bank = match CONTROL.get(0) {
         Some(control) => (control.epoch & 1) as usize,
@@ -79,13 +103,17 @@ pub(crate) fn slot_of(key: &ServerKey) -> Result<u32, Loss> {
     if let Some(slot) = known_slot(key) {
         return Ok(slot);
     }
-    let Ok(Some(slot)) = FREE_SLOTS.pop() else {
-        return Err(Loss::ServersFull);
+    let slot = match FREE_SLOTS.pop() {
+        Ok(Some(slot)) => slot,
+        Ok(None) => return Err(Loss::ServersFull),
+        Err(error) => return Err(map_loss(error, Loss::ServersFull)),
     };
-    if SLOTS.insert(key, &slot, BPF_NOEXIST).is_err() {
-        // Another CPU was first, or the map is full: the slot goes back either way.
-        FREE_SLOTS.push(&slot, 0).map_err(|_| Loss::ServersFull)?;
-        return known_slot(key).ok_or(Loss::ServersFull);
+    if let Err(error) = SLOTS.insert(key, &slot, BPF_NOEXIST) {
+        // Another CPU was first, or the map is locked: the slot goes back either way.
+        FREE_SLOTS
+            .push(&slot, 0)
+            .map_err(|error| map_loss(error, Loss::Map))?;
+        return known_slot(key).ok_or(map_loss(error, Loss::ServersFull));
     }
     let entry = SERVER_KEYS.get_ptr_mut(slot).ok_or(Loss::Map)?;
     // SAFETY: the element is the map's, and this CPU alone was given the slot.

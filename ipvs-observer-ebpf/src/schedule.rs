@@ -5,13 +5,13 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use ipvs_observer_common::{Loss, Measure, Program, ServerKey};
+use ipvs_observer_common::{Loss, Measure, ServerKey};
 
 use crate::{
     kread::{Conn, Service},
     life::record_of,
     pairing::{enter, leave, now_ns},
-    record::{count, count_run, observe, settle, slot_of},
+    record::{count, observe, settle, slot_of},
 };
 
 /// `NF_DROP` of the uapi header `netfilter.h`.
@@ -20,11 +20,7 @@ const NF_DROP: u32 = 0;
 /// `struct ip_vs_conn *ip_vs_schedule(struct ip_vs_service *svc, struct sk_buff *skb, …)`, 5.16 to 7.2.
 #[kprobe]
 fn ip_vs_schedule(ctx: ProbeContext) -> u32 {
-    settle(try_schedule(&ctx))
-}
-
-fn try_schedule(ctx: &ProbeContext) -> Result<(), Loss> {
-    enter_service(ctx, Program::ScheduleEntry)
+    settle(enter(&ctx))
 }
 
 #[kretprobe]
@@ -38,13 +34,12 @@ fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     if conn.0 == 0 {
         return Ok(());
     }
-    // No record: another network namespace, or one of the losses that were counted when it was made.
-    let Some(record) = record_of(conn) else {
-        return Ok(());
+    let slot = match record_of(conn) {
+        // SAFETY: the slot is written before the record is inserted; the connection cannot end before this call does.
+        Some(record) => unsafe { (*record).slot },
+        None if conn.is_observed()? => slot_of(&conn.server_key()?)?,
+        None => return Ok(()),
     };
-    count_run(Program::ScheduleReturn);
-    // SAFETY: the connection was made in this call and is not known to anyone else yet.
-    let slot = unsafe { (*record).slot };
     count(slot, |counters| counters.scheduled += 1)?;
     observe(slot, Measure::Schedule, now_ns() - entry?.at_ns)
 }
@@ -52,11 +47,7 @@ fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
 /// `int ip_vs_leave(struct ip_vs_service *svc, struct sk_buff *skb, …)`, 5.16 to 7.2.
 #[kprobe]
 fn ip_vs_leave(ctx: ProbeContext) -> u32 {
-    settle(try_leave(&ctx))
-}
-
-fn try_leave(ctx: &ProbeContext) -> Result<(), Loss> {
-    enter_service(ctx, Program::LeaveEntry)
+    settle(enter(&ctx))
 }
 
 #[kretprobe]
@@ -69,7 +60,6 @@ fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     if ctx.ret::<u32>() != NF_DROP || !service.is_observed()? {
         return Ok(());
     }
-    count_run(Program::LeaveReturn);
     let key: ServerKey = service.key()?;
     debug!(
         ctx,
@@ -77,10 +67,4 @@ fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
         u16::from_be(key.virtual_port)
     );
     count(slot_of(&key)?, |counters| counters.no_destination += 1)
-}
-
-fn enter_service(ctx: &ProbeContext, program: Program) -> Result<(), Loss> {
-    let service: u64 = ctx.arg(0).ok_or(Loss::Unreadable)?;
-    count_run(program);
-    enter(ctx, service)
 }

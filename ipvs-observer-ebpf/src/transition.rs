@@ -4,13 +4,13 @@
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use aya_log_ebpf::debug;
-use ipvs_observer_common::{Connection, Loss, Measure, Program, phase};
+use ipvs_observer_common::{Connection, Loss, Measure, phase};
 
 use crate::{
     kread::{Conn, IP_VS_CONN_F_ONE_PACKET, Segment},
     life::{record_of, settle_duration, track},
     pairing::now_ns,
-    record::{count, count_run, observe, settle, slot_of},
+    record::{count, count_transition, observe, settle},
 };
 
 /// `IP_VS_DIR_INPUT` of `include/net/ip_vs.h`: from the client.
@@ -28,21 +28,21 @@ fn tcp_state_transition(ctx: ProbeContext) -> u32 {
 }
 
 fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
-    let Some((conn, record)) = packet(ctx, Program::TcpStateTransition)? else {
+    let Some((conn, record)) = packet(ctx)? else {
         return Ok(());
     };
     let now_ns = now_ns();
-    if record.phase != phase::DONE {
-        let segment = Segment::read(ctx, conn)?;
-        advance(record, from_client(ctx)?, &segment, now_ns)?;
+    let learned = if record.phase == phase::DONE {
+        Ok(())
+    } else {
+        learn(ctx, conn, record, now_ns)
+    };
+    if matches!(conn.state()?, IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE) {
+        closed(ctx, conn, record, now_ns)?;
+    } else {
+        record.last_ns = now_ns;
     }
-    if record.flags & Connection::SETTLED == 0
-        && matches!(conn.state()?, IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE)
-    {
-        return closed(ctx, conn, record, now_ns);
-    }
-    record.last_ns = now_ns;
-    Ok(())
+    learned
 }
 
 /// The prototype is that of `tcp_state_transition`.
@@ -52,7 +52,7 @@ fn udp_state_transition(ctx: ProbeContext) -> u32 {
 }
 
 fn try_udp(ctx: &ProbeContext) -> Result<(), Loss> {
-    let Some((conn, record)) = packet(ctx, Program::UdpStateTransition)? else {
+    let Some((conn, record)) = packet(ctx)? else {
         return Ok(());
     };
     let now_ns = now_ns();
@@ -77,7 +77,7 @@ fn sctp_state_transition(ctx: ProbeContext) -> u32 {
 }
 
 fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
-    let Some((_, record)) = packet(ctx, Program::SctpStateTransition)? else {
+    let Some((_, record)) = packet(ctx)? else {
         return Ok(());
     };
     let now_ns = now_ns();
@@ -91,24 +91,20 @@ fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
 ///
 /// `None` for another network namespace.
 #[inline(always)]
-fn packet(
-    ctx: &ProbeContext,
-    program: Program,
-) -> Result<Option<(Conn, &'static mut Connection)>, Loss> {
+fn packet(ctx: &ProbeContext) -> Result<Option<(Conn, &'static mut Connection)>, Loss> {
     let conn = Conn(ctx.arg(0).ok_or(Loss::Unreadable)?);
     let mut record = record_of(conn);
     if record.is_none() {
         if !conn.is_observed()? {
             return Ok(None);
         }
-        let adopted = adopt(conn);
-        if adopted.is_err() {
-            count_run(program);
+        if let Err(loss) = adopt(conn) {
+            count_transition();
+            return Err(loss);
         }
-        adopted?;
         record = record_of(conn);
     }
-    count_run(program);
+    count_transition();
     let record = record.ok_or(Loss::Map)?;
     // SAFETY: the record lives until the connection is freed, which waits for the packets in flight;
     // two packets of one connection on two CPUs may race here, and then the later store stands.
@@ -118,15 +114,16 @@ fn packet(
 /// A function of its own must return what fits one register: the verifier knows no other.
 #[inline(never)]
 fn adopt(conn: Conn) -> Result<(), Loss> {
-    let slot = slot_of(&conn.server_key()?)?;
-    if conn.is_fresh()? {
-        return track(conn, Connection::fresh(slot));
-    }
-    track(conn, Connection::preexisting(slot))?;
-    count(slot, |counters| counters.preexisting += 1)
+    track(conn, conn.is_fresh()?).map(|_slot| ())
 }
 
-/// Learns what `segment` tells before the last phase.
+/// Learns what the packet tells before the last phase.
+#[inline(always)]
+fn learn(ctx: &ProbeContext, conn: Conn, record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
+    let segment = Segment::read(ctx, conn)?;
+    advance(record, from_client(ctx)?, &segment, now_ns)
+}
+
 #[inline(always)]
 fn advance(
     record: &mut Connection,
@@ -219,7 +216,8 @@ fn first_byte(record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
 
 /// A packet of a connection that the previous one closed.
 ///
-/// Where `net.ipv4.vs.conn_reuse_mode` is 0 a SYN opens the same `ip_vs_conn` again: that is a connection of its own.
+/// A SYN opens the same `ip_vs_conn` again where it is persistent or `net.ipv4.vs.conn_reuse_mode` is 0: that is a
+/// connection of its own.
 #[inline(never)]
 fn closed(
     ctx: &ProbeContext,

@@ -106,9 +106,9 @@ pub enum SortColumn {
     Name,
     /// Connections per second.
     Connections,
-    /// Packets per second, both directions.
+    /// Packets per second, in both directions.
     Packets,
-    /// Bytes per second, both directions.
+    /// Bytes per second, in both directions.
     Bytes,
     /// Active connections.
     Active,
@@ -118,16 +118,16 @@ pub enum SortColumn {
     Refused,
     /// Dropped packets.
     Dropped,
-    /// A measure.
+    /// What scheduling takes.
     Schedule,
-    /// A measure.
+    /// From SYN to SYN-ACK.
     Connect,
-    /// A measure.
+    /// From SYN-ACK to the client's ACK.
     Client,
-    /// A measure.
+    /// The whole handshake.
     Handshake,
-    /// A measure.
+    /// From request to response.
     FirstByte,
-    /// A measure.
+    /// From first to last packet.
     Duration,
 }

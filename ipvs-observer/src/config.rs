@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,6 +18,8 @@ use crate::{
 };
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
+/// Shorter windows would measure the agent, longer ones are a mistyped unit.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
 const DEFAULT_ROWS: usize = 20;
 
 /// A checked configuration of `top`.
@@ -85,6 +88,9 @@ pub enum ConfigError {
         /// As it was written.
         text: String,
     },
+    /// A window of that length makes no sense.
+    #[error("an interval of {0:?} is too short or too long: write one from 10ms to 1day")]
+    Interval(Duration),
     /// A service or server cannot be read.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -105,7 +111,7 @@ impl Config {
         let duration = common.duration.as_ref().or(file.duration.as_ref());
         let rows = top.rows.or(file.rows).unwrap_or(DEFAULT_ROWS);
         Ok(Self {
-            interval: interval.map_or(Ok(DEFAULT_INTERVAL), |text| time("interval", text))?,
+            interval: interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?,
             duration: duration.map(|text| time("duration", text)).transpose()?,
             once: top.once,
             selection: selection(&common)?,
@@ -151,6 +157,15 @@ fn time(option: &'static str, text: &str) -> Result<Duration, ConfigError> {
             option,
             text: text.to_owned(),
         })
+}
+
+fn window(text: &str) -> Result<Duration, ConfigError> {
+    let interval = time("interval", text)?;
+    if INTERVALS.contains(&interval) {
+        Ok(interval)
+    } else {
+        Err(ConfigError::Interval(interval))
+    }
 }
 
 fn selection(common: &CommonArguments) -> Result<Selection, FilterError> {
@@ -216,6 +231,10 @@ mod tests {
                 Duration::from_millis(expected_ms),
                 "{text}"
             );
+        }
+        for text in ["1ns", "9ms", "2days", "1e19"] {
+            let error = resolve(&format!("ipvs-observer top -i {text}")).unwrap_err();
+            assert!(matches!(error, ConfigError::Interval(_)), "{text}");
         }
         for text in ["0", "0s", "-1", "x", "nan", "inf", "5 parsecs"] {
             let arguments = ["ipvs-observer", "top", &format!("--interval={text}")];

@@ -8,8 +8,8 @@ use crate::{
     btf::parse::BtfError,
     config::ConfigError,
     ipvs::netlink::NetlinkError,
-    kernel::{Capability, PacketsError, ReadError},
-    model::filter::ServiceFilter,
+    kernel::{Capability, ReadError},
+    model::filter::{ServerFilter, ServiceFilter},
     probe::LoadError,
 };
 
@@ -28,15 +28,17 @@ pub enum RunError {
         "this kernel has no BTF (/sys/kernel/btf/vmlinux): it takes one built with CONFIG_DEBUG_INFO_BTF and CONFIG_DEBUG_INFO_BTF_MODULES"
     )]
     NoBtf,
+    /// The kernel has BTF and its module has not.
+    #[error(
+        "this kernel has no BTF of ip_vs (/sys/kernel/btf/ip_vs): it takes one built with CONFIG_DEBUG_INFO_BTF_MODULES"
+    )]
+    NoModuleBtf,
     /// The BTF cannot be read.
     #[error("cannot read the kernel's BTF")]
     Btf(#[from] BtfError),
     /// A file of the kernel cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// IPVS's own packet counts cannot be read.
-    #[error(transparent)]
-    Packets(#[from] PacketsError),
     /// IPVS did not answer.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -48,6 +50,11 @@ pub enum RunError {
         "no virtual service {0} in this network namespace; `ipvsadm -Ln` lists those that are there"
     )]
     UnknownService(ServiceFilter),
+    /// The table has no real server that was asked for.
+    #[error(
+        "no real server {0} under the services asked for; `ipvsadm -Ln` lists those that are there"
+    )]
+    UnknownServer(ServerFilter),
     /// Something else of the system.
     #[error("cannot {doing}")]
     System {
@@ -65,6 +72,7 @@ impl RunError {
         ExitCode::from(match self {
             Self::Config(_) => 2,
             Self::NoBtf
+            | Self::NoModuleBtf
             | Self::Btf(_)
             | Self::Netlink(NetlinkError::NotLoaded)
             | Self::Load(LoadError::NothingAttached(_)) => 3,
@@ -72,10 +80,10 @@ impl RunError {
             | Self::Netlink(NetlinkError::NotPermitted { .. })
             | Self::Load(LoadError::NotPermitted) => 4,
             Self::Read(_)
-            | Self::Packets(_)
             | Self::Netlink(_)
             | Self::Load(_)
             | Self::UnknownService(_)
+            | Self::UnknownServer(_)
             | Self::System { .. } => 1,
         })
     }

@@ -1,6 +1,6 @@
 //! The run: starts the sources, takes a sample for each window, hands snapshots on, ends cleanly.
 
-use std::{fs, future::pending, sync::Arc};
+use std::{fs, future::pending, mem, sync::Arc};
 
 use tokio::{
     select,
@@ -9,21 +9,28 @@ use tokio::{
 };
 
 use crate::{
-    btf::{parse::Btf, resolve::resolve},
+    btf::{
+        parse::Btf,
+        resolve::{Refusal, resolve},
+    },
     clock,
     config::Config,
     error::RunError,
     ipvs::{netlink::Ipvs, table::Table},
     kernel::Kernel,
     model::{
-        filter::ServiceFilter, ledger::Ledger, sample::Sample, snapshot::Run, snapshot::Snapshot,
+        filter::{Selection, ServerFilter},
+        ledger::Ledger,
+        sample::Sample,
+        snapshot::Run,
+        snapshot::Snapshot,
     },
     output::{Format, stdout::Stdout},
     probe::{Probes, ProgramLog, Request},
 };
 
 /// Places for real servers and services that are configured while the agent runs.
-const SPARE_SERVERS: usize = 32;
+const SPARE_SERVERS: usize = 64;
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +68,8 @@ struct Observer {
     ipvs: Ipvs,
     probes: Probes,
     ledger: Ledger,
-    packets: u64,
+    /// IPVS's count at the last reading, if there was one.
+    packets: Option<u64>,
 }
 
 impl Observer {
@@ -76,33 +84,28 @@ impl Observer {
             return Err(RunError::NoBtf);
         }
         let table = ipvs.table()?;
-        let known = |filter: &&ServiceFilter| table.services.keys().any(|id| filter.matches(id));
-        if let Some(unknown) = config
-            .selection
-            .services
-            .iter()
-            .find(|filter| !known(filter))
-        {
-            return Err(RunError::UnknownService(*unknown));
-        }
-        let probes = start_probes(&kernel, &table)?;
+        check_selection(&config.selection, &table)?;
+        let mut probes = start_probes(&kernel, &table)?;
         let uname = rustix::system::uname();
         let run = Run {
             host: uname.nodename().to_string_lossy().into_owned(),
             kernel: uname.release().to_string_lossy().into_owned(),
             measures: probes.measures(),
+            events: probes.events(),
             refused_probes: probes.refused(),
         };
-        let mut observer = Self {
-            packets: kernel.packets()?,
+        tell(&run);
+        let at = clock::now();
+        let packets = read_packets(&kernel);
+        // What passed while the probes were being attached was seen by some of them only.
+        drop(probes.drain());
+        Ok(Self {
             kernel,
             ipvs,
             probes,
-            ledger: Ledger::new(Arc::new(run), clock::now(), table),
-        };
-        // What passed while the probes were being attached was seen by some of them only.
-        drop(observer.probes.drain());
-        Ok(observer)
+            ledger: Ledger::new(Arc::new(run), at, table),
+            packets,
+        })
     }
 
     async fn windows(
@@ -149,27 +152,65 @@ impl Observer {
         is_final: bool,
         missed: u64,
     ) -> Result<Snapshot, RunError> {
-        let packets = self.kernel.packets().ok();
         let at = clock::now();
+        let packets = read_packets(&self.kernel);
+        let before = mem::replace(&mut self.packets, packets);
         let readings = self.probes.drain();
         let sample = Sample {
             at,
             readings,
             table: self.ipvs.table()?,
-            packets: packets.map(|packets| packets.wrapping_sub(self.packets)),
+            packets: packets
+                .zip(before)
+                .and_then(|(now, before)| now.checked_sub(before)),
             estimation: self.kernel.estimation(),
         };
-        self.packets = packets.unwrap_or(self.packets);
         let mut snapshot = self.ledger.advance(sample, is_final, missed);
         snapshot.select(&config.selection);
         Ok(snapshot)
     }
 }
 
+/// A filter that nothing matches is a mistake of the person who typed it.
+fn check_selection(selection: &Selection, table: &Table) -> Result<(), RunError> {
+    let unmatched = selection
+        .services
+        .iter()
+        .find(|filter| !table.services.keys().any(|id| filter.matches(id)));
+    if let Some(service) = unmatched {
+        return Err(RunError::UnknownService(*service));
+    }
+    let has = |filter: &ServerFilter| {
+        let wanted = table
+            .services
+            .iter()
+            .filter(|(id, _)| selection.has_service(id));
+        wanted
+            .flat_map(|(id, service)| service.destinations.keys().map(move |server| (id, server)))
+            .any(|(id, server)| filter.matches(id, server))
+    };
+    match selection.servers.iter().find(|filter| !has(filter)) {
+        Some(server) => Err(RunError::UnknownServer(*server)),
+        None => Ok(()),
+    }
+}
+
+/// Coverage is a comfort, not a condition: without the counts it is not known.
+fn read_packets(kernel: &Kernel) -> Option<u64> {
+    kernel
+        .packets()
+        .inspect_err(|error| log::info!("probe coverage is not known: {error}"))
+        .ok()
+}
+
 fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
     let images = kernel.btf()?;
     let btf = Btf::parse(&images.base, images.ip_vs.as_deref())?;
     let resolved = resolve(&btf);
+    let is_known = |outcome: &Result<(), Refusal>| !matches!(outcome, Err(Refusal::NoFunction(_)));
+    if images.ip_vs.is_none() && !resolved.functions.values().any(is_known) {
+        return Err(RunError::NoModuleBtf);
+    }
     let netns = kernel.network_namespace()?;
     let configured: usize = table
         .services
@@ -183,6 +224,15 @@ fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
         with_log: log::max_level() >= log::LevelFilter::Debug,
     };
     Ok(Probes::start(&resolved, request)?)
+}
+
+/// Says what will be measured and what will not.
+fn tell(run: &Run) {
+    let measures: Vec<_> = run.measures.iter().map(|measure| measure.name()).collect();
+    log::info!("measuring {}", measures.join(", "));
+    for refused in &run.refused_probes {
+        log::warn!("{} is not probed: {}", refused.function, refused.reason);
+    }
 }
 
 /// SIGINT and SIGTERM.

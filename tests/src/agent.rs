@@ -5,10 +5,10 @@
 
 use std::{
     env, fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read},
     os::unix::process::CommandExt as _,
     path::PathBuf,
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio, id},
+    process::{Child, Command, ExitStatus, Stdio, id},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -63,17 +63,34 @@ pub enum Rights {
 /// The two ends that are read while the process runs, so that it never waits for us.
 #[derive(Debug)]
 struct Output {
-    stdout: Arc<Mutex<Vec<String>>>,
-    readers: Option<(JoinHandle<()>, JoinHandle<String>)>,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+/// The lines of one end, as they come.
+#[derive(Debug)]
+struct Lines {
+    read: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Agent {
     /// Runs `top -o json` with `arguments` in `netns` and waits until it is ready.
     pub fn start(netns: &Netns, arguments: &[&str]) -> Result<Self> {
+        Self::start_top(netns, &["-o", "json"], arguments)
+    }
+
+    /// The same with the blocks that people read.
+    pub fn start_plain(netns: &Netns, arguments: &[&str]) -> Result<Self> {
+        Self::start_top(netns, &["--plain", "-o", "text"], arguments)
+    }
+
+    fn start_top(netns: &Netns, format: &[&str], arguments: &[&str]) -> Result<Self> {
         let ready_file = fresh_ready_file();
         let mut command = Command::new(BINARY);
         command
-            .args(["top", "-o", "json"])
+            .arg("top")
+            .args(format)
             .args(arguments)
             .arg("--ready-file")
             .arg(&ready_file);
@@ -115,11 +132,30 @@ impl Agent {
         self.ready_after_ns
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the lines of its standard output so far are `wanted`.
+    pub fn await_stdout(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Result<()> {
+        wait::until(what, wait::PATIENCE, || {
+            Ok(wanted(&self.output.stdout.so_far()).then_some(()))
+        })
+    }
+
+    /// Waits until the lines of its standard error so far are `wanted`.
+    pub fn await_stderr(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Result<()> {
+        wait::until(what, wait::PATIENCE, || {
+            Ok(wanted(&self.output.stderr.so_far()).then_some(()))
+        })
+    }
+
     /// Waits for an interval, among those printed from now on, that `wanted` accepts.
     pub fn await_report(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Result<Report> {
-        let mut next = self.output.lines().len();
+        let mut next = self.output.stdout.so_far().len();
         wait::until(what, wait::PATIENCE, || {
-            let lines = self.output.lines();
+            let lines = self.output.stdout.so_far();
             for line in &lines[next..] {
                 let report = Report::parse(line)?;
                 if wanted(&report) {
@@ -203,41 +239,49 @@ impl Outcome {
 impl Output {
     fn of(child: &mut Child) -> Result<Self> {
         let stdout = child.stdout.take().context("standard output is piped")?;
-        let mut stderr = child.stderr.take().context("standard error is piped")?;
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let for_reader = Arc::clone(&lines);
-        let stdout_reader = thread::spawn(move || collect_lines(stdout, &for_reader));
-        let stderr_reader = thread::spawn(move || {
-            let mut text = Vec::new();
-            let _what_came_counts = stderr.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        let stderr = child.stderr.take().context("standard error is piped")?;
         Ok(Self {
-            stdout: lines,
-            readers: Some((stdout_reader, stderr_reader)),
+            stdout: Lines::of(stdout),
+            stderr: Lines::of(stderr),
         })
     }
 
-    fn lines(&self) -> Vec<String> {
-        self.stdout
+    fn collect(&mut self, status: ExitStatus) -> Result<Outcome> {
+        Ok(Outcome {
+            status,
+            stdout: self.stdout.all()?,
+            stderr: self.stderr.all()?.join("\n"),
+        })
+    }
+}
+
+impl Lines {
+    fn of(end: impl Read + Send + 'static) -> Self {
+        let read = Arc::default();
+        let for_reader = Arc::clone(&read);
+        Self {
+            read,
+            reader: Some(thread::spawn(move || collect_lines(end, &for_reader))),
+        }
+    }
+
+    fn so_far(&self) -> Vec<String> {
+        self.read
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    fn collect(&mut self, status: ExitStatus) -> Result<Outcome> {
-        let (stdout, stderr) = self
-            .readers
+    /// Waits for the end of the end.
+    fn all(&mut self) -> Result<Vec<String>> {
+        let reader = self
+            .reader
             .take()
             .context("the agent was waited for twice")?;
-        let (Ok(()), Ok(stderr)) = (stdout.join(), stderr.join()) else {
+        if reader.join().is_err() {
             bail!("a reader of the agent's output panicked");
-        };
-        Ok(Outcome {
-            status,
-            stdout: self.lines(),
-            stderr,
-        })
+        }
+        Ok(self.so_far())
     }
 }
 
@@ -271,6 +315,33 @@ pub fn run(netns: &Netns, rights: Rights, arguments: &[&str]) -> Result<Outcome>
     agent.finish()
 }
 
+/// Runs the binary for a reader that takes `lines` lines of its standard output and then
+/// closes the pipe.
+pub fn run_for_reader_of(lines: usize, netns: &Netns, arguments: &[&str]) -> Result<Outcome> {
+    let mut command = Command::new(BINARY);
+    command.args(arguments);
+    let mut child = netns.spawn(piped(&mut command))?;
+    let stdout = child.stdout.take().context("standard output is piped")?;
+    let stdout = BufReader::new(stdout)
+        .lines()
+        .take(lines)
+        .collect::<Result<Vec<_>, _>>()
+        .context("cannot read what the agent prints")?;
+    // The reader went with its last line; from here on nobody reads.
+    let mut stderr = Lines::of(child.stderr.take().context("standard error is piped")?);
+    let status = wait::until("the agent to end without a reader", wait::PATIENCE, || {
+        child.try_wait().context("cannot ask after the agent")
+    });
+    if status.is_err() {
+        let _ended = child.kill();
+    }
+    Ok(Outcome {
+        status: status?,
+        stdout,
+        stderr: stderr.all()?.join("\n"),
+    })
+}
+
 fn piped(command: &mut Command) -> &mut Command {
     command
         .stdin(Stdio::null())
@@ -278,9 +349,10 @@ fn piped(command: &mut Command) -> &mut Command {
         .stderr(Stdio::piped())
 }
 
-fn collect_lines(stdout: ChildStdout, lines: &Mutex<Vec<String>>) {
-    for line in BufReader::new(stdout).lines() {
+fn collect_lines(end: impl Read, lines: &Mutex<Vec<String>>) {
+    for line in BufReader::new(end).split(b'\n') {
         let Ok(line) = line else { break };
+        let line = String::from_utf8_lossy(&line).into_owned();
         lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

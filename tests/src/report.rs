@@ -59,6 +59,23 @@ impl Report {
         number(&self.value, "window_ns")
     }
 
+    /// How long the run has been so far.
+    pub fn elapsed_ns(&self) -> Result<u64> {
+        number(&self.value, "elapsed_ns")
+    }
+
+    /// All that the programs gave up over the whole run so far, by reason.
+    pub fn total_losses(&self) -> Result<Vec<String>> {
+        let losses = self.value.pointer("/health/total/losses");
+        let losses = losses
+            .and_then(Value::as_object)
+            .context("no health.total.losses")?;
+        Ok(losses
+            .iter()
+            .map(|(reason, count)| format!("{reason}: {count}"))
+            .collect())
+    }
+
     /// The coverage of the whole run so far, as the health section states it.
     pub fn total_coverage(&self) -> Result<Coverage> {
         let coverage = self.value.pointer("/health/total/coverage");
@@ -112,22 +129,22 @@ impl<'a> Row<'a> {
 
     /// A measure over the whole run so far; one without a value is all zero.
     pub fn total_latency(self, measure: &str) -> Result<Latency> {
-        let latencies = self
-            .value
-            .pointer("/total/latency")
-            .context("no total.latency")?;
-        let Some(latency) = latencies.get(measure) else {
-            return Ok(Latency::default());
-        };
-        let count = number(latency, "count")?;
-        if count == 0 {
-            return Ok(Latency::default());
-        }
-        Ok(Latency {
-            count,
-            sum_ns: number(latency, "sum_ns")?,
-            p50_ns: number(latency, "p50_ns")?,
-        })
+        latency(self.value.pointer("/total/latency"), measure)
+    }
+
+    /// A measure in the interval; one without a value is all zero.
+    pub fn latency(self, measure: &str) -> Result<Latency> {
+        latency(self.value.get("latency"), measure)
+    }
+
+    /// The name of a service.
+    pub fn service_name(self) -> Result<&'a str> {
+        text(self.value, "service")
+    }
+
+    /// The address of a service or a real server.
+    pub fn address(self) -> Result<&'a str> {
+        text(self.value, "address")
     }
 
     /// Whether the real server is shown as removed.
@@ -158,6 +175,21 @@ fn rows<'a>(value: &'a Value, name: &str) -> Result<impl Iterator<Item = Row<'a>
     let rows = value.get(name).and_then(Value::as_array);
     let rows = rows.with_context(|| format!("no list {name} in {value}"))?;
     Ok(rows.iter().map(|value| Row { value }))
+}
+
+fn latency(latencies: Option<&Value>, measure: &str) -> Result<Latency> {
+    let Some(latency) = latencies.context("no latency")?.get(measure) else {
+        return Ok(Latency::default());
+    };
+    let count = number(latency, "count")?;
+    if count == 0 {
+        return Ok(Latency::default());
+    }
+    Ok(Latency {
+        count,
+        sum_ns: number(latency, "sum_ns")?,
+        p50_ns: number(latency, "p50_ns")?,
+    })
 }
 
 fn number(value: &Value, name: &str) -> Result<u64> {

@@ -4,6 +4,14 @@
 mod bad_input;
 mod connections;
 mod environment;
+mod firewall_mark;
 mod kernel_agrees;
+mod log;
 mod module;
+mod options;
+mod persistence;
+mod records;
+mod reopened;
 mod servers;
+mod text;
+mod udp;

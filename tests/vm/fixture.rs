@@ -6,13 +6,13 @@ use std::{fs, time::Duration};
 use ipvs_observer_tests::{
     agent::Agent,
     director::Lab,
-    report::Row,
+    report::{Report, Row},
     services::Vip,
     traffic::{self, Server},
 };
 
-/// A director with one service in round robin, so that each of n servers gets exactly
-/// every n-th connection.
+/// A director with one service, in round robin unless said otherwise, so that each of n
+/// servers gets exactly every n-th connection.
 pub(crate) struct Balanced {
     /// Stopped before the namespaces go.
     pub(crate) servers: Vec<Server>,
@@ -29,22 +29,41 @@ impl Balanced {
     /// The same, but the application of server `late` answers `delay` after each
     /// request.
     pub(crate) fn with_application_delay(vip: Vip, servers: u8, late: u8, delay: Duration) -> Self {
-        let lab = Lab::new(servers).expect("the lab is built");
-        lab.add_service(vip, "rr").expect("the service is added");
-        let start = |server| {
-            let answer_after = if server == late {
+        Self::build(vip, "rr", &vec![1; usize::from(servers)], |server| {
+            if server == late {
                 delay
             } else {
                 Duration::ZERO
-            };
+            }
+        })
+    }
+
+    /// Servers of these weights in weighted round robin, so that each gets exactly its
+    /// part of as many connections as all weights together.
+    pub(crate) fn weighted(vip: Vip, weights: &[u32]) -> Self {
+        Self::build(vip, "wrr", weights, |_server| Duration::ZERO)
+    }
+
+    fn build(
+        vip: Vip,
+        scheduler: &str,
+        weights: &[u32],
+        answer_after: impl Fn(u8) -> Duration,
+    ) -> Self {
+        let count = u8::try_from(weights.len()).expect("there are few servers");
+        let lab = Lab::new(count).expect("the lab is built");
+        lab.add_service(vip, scheduler)
+            .expect("the service is added");
+        let start = |(server, &weight)| {
             let running = lab
-                .start_server(vip, server, answer_after)
+                .start_server(vip, server, answer_after(server))
                 .expect("it starts");
-            lab.add_server(vip, server, 1).expect("the server is added");
+            lab.add_server(vip, server, weight)
+                .expect("the server is added");
             running
         };
         Self {
-            servers: (1..=servers).map(start).collect(),
+            servers: (1..=count).zip(weights).map(start).collect(),
             lab,
             vip,
         }
@@ -58,8 +77,21 @@ impl Balanced {
 
     /// An agent in the director that prints every second.
     pub(crate) fn agent(&self) -> Agent {
-        Agent::start(self.lab.director(), &["-i", "1s"]).expect("the agent starts")
+        agent(&self.lab)
     }
+}
+
+/// An agent in the director that prints every second.
+pub(crate) fn agent(lab: &Lab) -> Agent {
+    Agent::start(lab.director(), &["-i", "1s"]).expect("the agent starts")
+}
+
+/// Ends the agent and gives its numbers of the whole run.
+#[track_caller]
+pub(crate) fn summary(agent: Agent) -> Report {
+    let outcome = agent.stop().expect("the agent ends");
+    assert!(outcome.status.success(), "{outcome:?}");
+    outcome.summary().expect("the run is summed up")
 }
 
 /// Fails unless the counter of the whole run is `expected`.

@@ -2,6 +2,8 @@
 //! else. Guest time is exact here, so what is compared is two runs of the same traffic,
 //! without and with the delay.
 
+mod cost;
+
 use std::{
     fs,
     io::{self, Write as _},

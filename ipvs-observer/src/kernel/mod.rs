@@ -1,6 +1,6 @@
 //! Facts about this host and its kernel, read from files below a root that the caller names.
 //!
-//! It states facts and decides nothing; what follows from them is decided in `probe::plan` and `error`.
+//! It states facts and decides nothing; what follows from them is decided in `observer` and `probe::plan`.
 
 mod capabilities;
 mod packets;

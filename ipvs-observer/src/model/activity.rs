@@ -44,7 +44,7 @@ impl Activity {
         (window_s > 0.0).then(|| self.counters.scheduled as f64 / window_s)
     }
 
-    /// Packets that IPVS dropped, whatever the reason.
+    /// Packets that IPVS dropped, for the reasons that are counted: so far, that there was no destination.
     pub const fn dropped(&self) -> u64 {
         self.counters.no_destination
     }

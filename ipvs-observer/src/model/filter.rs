@@ -3,7 +3,10 @@
 //! Only addresses and numbers are read: a name would need a resolver, and an answer of the
 //! resolver that changes would change what is being watched.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use thiserror::Error;
 
@@ -144,6 +147,16 @@ impl ServerFilter {
             PortText::Number(port) => destination.port == port,
         };
         port_fits && destination.address == self.address
+    }
+}
+
+impl fmt::Display for ServerFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            PortText::Absent => self.address.fmt(f),
+            PortText::Any => write!(f, "{} at any port", self.address),
+            PortText::Number(port) => SocketAddr::new(self.address, port).fmt(f),
+        }
     }
 }
 

@@ -4,10 +4,7 @@
 //! these types, so they are keys: ordered, comparable and made of nothing that changes while
 //! the thing lives. Numbers of the kernel are kept even where they have no name here.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{fmt, net::IpAddr};
 
 /// The family of an address. IPVS knows no third one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,20 +111,8 @@ pub struct DestinationId {
     pub port: u16,
 }
 
-impl DestinationId {
-    /// What stands in a destination's place for traffic that IPVS sends past all of them, to
-    /// where the packet was addressed.
-    pub const BYPASS: Self = Self {
-        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        port: 0,
-    };
-}
-
 impl fmt::Display for DestinationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::BYPASS {
-            return f.pad("bypass");
-        }
         f.pad(&endpoint(self.address, self.port))
     }
 }

@@ -36,33 +36,33 @@ impl Distribution {
 
     /// A distribution of `buckets`, in the order of their index and none of them empty.
     ///
-    /// `extremes_ns` are widened to the outermost buckets: a value that is recorded while the maps are read can be in
-    /// its bucket before it is among the extremes.
+    /// `extremes_ns` are held within the outermost buckets: of a value that is recorded while the maps are read, bucket
+    /// and extreme can come with different readings.
     pub fn new(
         measure: Measure,
         buckets: Vec<(usize, u64)>,
         sum_ns: u64,
         extremes_ns: Option<(u64, u64)>,
     ) -> Self {
-        let range = measure.range();
-        let inner = buckets
-            .iter()
-            .fold(None, |inner: Option<(u64, u64)>, &(index, _)| {
-                let (lowest, highest) = bounds_of(range, index);
-                let (min, max) = inner.unwrap_or((u64::MAX, 0));
-                Some((min.min(highest), max.max(lowest)))
-            });
-        let extremes_ns = match (inner, extremes_ns) {
-            (Some(inner), Some(exact)) => Some((inner.0.min(exact.0), inner.1.max(exact.1))),
-            (inner, exact) => inner.and(exact).or(inner),
-        };
-        Self {
-            measure,
+        let mut distribution = Self {
             count: buckets.iter().map(|&(_, count)| count).sum(),
             buckets,
             sum_ns,
-            extremes_ns,
-        }
+            ..Self::empty(measure)
+        };
+        let outermost = distribution
+            .in_order()
+            .next()
+            .zip(distribution.in_order().last());
+        distribution.extremes_ns = outermost.map(|((first, _), (last, _))| {
+            let (first, last) = (
+                bounds_of(measure.range(), first),
+                bounds_of(measure.range(), last),
+            );
+            let (min, max) = extremes_ns.unwrap_or((first.0, last.1));
+            (min.clamp(first.0, first.1), max.clamp(last.0, last.1))
+        });
+        distribution
     }
 
     /// What is measured.
@@ -301,16 +301,19 @@ mod tests {
     }
 
     #[test]
-    fn extremes_that_lag_behind_are_widened_to_the_outermost_buckets() {
+    fn extremes_of_another_reading_are_held_within_the_outermost_buckets() {
         let range = Measure::Connect.range();
         let (low, high) = (bucket_of(range, 5_000), bucket_of(range, 80_000));
-        let distribution = Distribution::new(
-            Measure::Connect,
-            vec![(low, 1), (high, 1)],
-            85_000,
-            Some((6_000, 7_000)),
-        );
-        assert_eq!(distribution.min_ns(), Some(bounds_of(range, low).1));
-        assert_eq!(distribution.max_ns(), Some(bounds_of(range, high).0));
+        let new = |extremes| {
+            let buckets = vec![(low, 1), (high, 1)];
+            Distribution::new(Measure::Connect, buckets, 85_000, Some(extremes))
+        };
+        let lagging = new((6_000, 7_000));
+        assert_eq!(lagging.min_ns(), Some(bounds_of(range, low).1));
+        assert_eq!(lagging.max_ns(), Some(bounds_of(range, high).0));
+        let ahead = new((1_000, 9_000_000));
+        assert_eq!(ahead.min_ns(), Some(bounds_of(range, low).0));
+        assert_eq!(ahead.max_ns(), Some(bounds_of(range, high).1));
+        assert_eq!(new((5_000, 80_000)).max_ns(), Some(80_000));
     }
 }

@@ -133,10 +133,13 @@ impl Ledger {
 
     /// Takes in the newest table.
     fn note_table(&mut self, table: Table, at: Timestamp) {
-        for service in self.services.values_mut() {
-            service.own.leave();
-            for destination in service.destinations.values_mut() {
-                destination.account.leave();
+        // What is missing from a torn table may well be there.
+        if !table.torn {
+            for service in self.services.values_mut() {
+                service.own.leave();
+                for destination in service.destinations.values_mut() {
+                    destination.account.leave();
+                }
             }
         }
         for (id, mut facts) in table.services {

@@ -56,8 +56,33 @@ pub struct Run {
     pub kernel: String,
     /// Measures whose probes are attached.
     pub measures: Vec<Measure>,
+    /// Kinds of events whose probes are attached.
+    pub events: Vec<Events>,
     /// Probes that are not attached.
     pub refused_probes: Vec<RefusedProbe>,
+}
+
+/// Counters that come and go together with their probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// `scheduled`.
+    Scheduled,
+    /// What the handshake tells, and everything else of a connection's packets.
+    Handshakes,
+    /// `no_destination`.
+    NoDestination,
+}
+
+impl Events {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Scheduled, Self::Handshakes, Self::NoDestination];
+}
+
+impl Run {
+    /// `value`, if `events` are counted at all.
+    pub fn known<T>(&self, events: Events, value: T) -> Option<T> {
+        self.events.contains(&events).then_some(value)
+    }
 }
 
 /// A probe that is not attached.
@@ -159,7 +184,7 @@ impl Completeness {
     pub(super) fn add(&mut self, other: &Self) {
         self.transitions += other.transitions;
         self.packets = match (self.packets, other.packets) {
-            (Some(a), Some(b)) => Some(a + b),
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
             _ => None,
         };
         for (sum, count) in self.losses.iter_mut().zip(other.losses) {

@@ -5,7 +5,6 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use ipvs_observer_common::Measure;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
         latency::{Distribution, Percentiles},
         rates::Rates,
         sample::Timestamp,
-        snapshot::{Completeness, DestinationRow, Row, ServiceRow, Snapshot},
+        snapshot::{Completeness, DestinationRow, Events, Row, Run, ServiceRow, Snapshot},
     },
 };
 
@@ -275,43 +274,49 @@ impl<'a> Encoder<'a> {
         packets: Option<&Rates>,
         span: Duration,
     ) -> ActivityObject {
-        let measures = &self.snapshot.run.measures;
-        let latencies = measures.iter().map(|&measure| {
+        let run = &self.snapshot.run;
+        let scheduled_per_s = activity.scheduled_per_s(span.as_secs_f64());
+        let latencies = run.measures.iter().map(|&measure| {
             let distribution = activity.latency(measure);
             (measure.name(), latency(distribution, &mut self.percentiles))
         });
         ActivityObject {
             latency: Pairs(latencies.collect()),
             rates: RatesObject {
-                connections_per_s: activity.scheduled_per_s(span.as_secs_f64()),
+                connections_per_s: run.known(Events::Scheduled, scheduled_per_s).flatten(),
                 packets: packets.map(rates),
             },
-            counters: counters(activity, measures),
+            counters: counters(activity, run),
         }
     }
 }
 
-fn counters(activity: &Activity, measures: &[Measure]) -> Pairs<&'static str, u64> {
+fn counters(activity: &Activity, run: &Run) -> Pairs<&'static str, u64> {
     let counters = &activity.counters;
-    let mut pairs = vec![
-        ("dropped", activity.dropped()),
-        ("no_destination", counters.no_destination),
+    let known = |events, pairs: &[(&'static str, u64)]| run.known(events, pairs.to_vec());
+    let kinds = [
+        known(Events::Scheduled, &[("scheduled", counters.scheduled)]),
+        known(
+            Events::Handshakes,
+            &[
+                ("established", counters.established),
+                ("refused", counters.refused),
+                ("syn_repeated", counters.syn_repeated),
+                ("unanswered", counters.unanswered),
+                ("server_first", counters.server_first),
+                ("data_in_syn", counters.data_in_syn),
+                ("preexisting", counters.preexisting),
+            ],
+        ),
+        known(
+            Events::NoDestination,
+            &[
+                ("dropped", activity.dropped()),
+                ("no_destination", counters.no_destination),
+            ],
+        ),
     ];
-    if measures.contains(&Measure::Schedule) {
-        pairs.push(("scheduled", counters.scheduled));
-    }
-    if measures.contains(&Measure::Connect) {
-        pairs.extend([
-            ("established", counters.established),
-            ("refused", counters.refused),
-            ("syn_repeated", counters.syn_repeated),
-            ("unanswered", counters.unanswered),
-            ("server_first", counters.server_first),
-            ("data_in_syn", counters.data_in_syn),
-            ("preexisting", counters.preexisting),
-        ]);
-    }
-    Pairs(pairs)
+    Pairs(kinds.into_iter().flatten().flatten().collect())
 }
 
 fn latency(distribution: &Distribution, percentiles: &mut Percentiles) -> LatencyObject {

@@ -12,7 +12,7 @@ use crate::{
         latency::Distribution,
         ledger::Ledger,
         sample::{Readings, Sample, Timestamp},
-        snapshot::{RefusedProbe, Run, Snapshot},
+        snapshot::{Events, RefusedProbe, Run, Snapshot},
     },
 };
 
@@ -74,6 +74,7 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
         host: "director1".to_owned(),
         kernel: "6.12.1-test".to_owned(),
         measures: Measure::ALL.to_vec(),
+        events: Events::ALL.to_vec(),
         refused_probes: vec![RefusedProbe {
             function: "sctp_state_transition".to_owned(),
             reason: "this kernel has no function sctp_state_transition".to_owned(),

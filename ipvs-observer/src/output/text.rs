@@ -4,19 +4,23 @@ mod latency;
 mod number;
 mod rows;
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::{
     cli::SortColumn,
     model::{
         activity::Activity,
         latency::Percentiles,
-        snapshot::{Health, Row, ServiceRow, Snapshot},
+        snapshot::{Events, Row, ServiceRow, Snapshot},
     },
 };
 
 use self::{number::short, rows::Rows};
 
+/// What a terminal is expected to have.
+const COLUMNS: usize = 120;
+/// Between facts that stand side by side.
+const GAP: &str = "   ";
 /// Columns of the name of a service or server.
 const NAME_COLUMNS: usize = 33;
 
@@ -29,7 +33,7 @@ pub fn encode(snapshot: &Snapshot, sort: SortColumn, rows: Option<usize>) -> Str
     };
     block.header();
     if snapshot.services.is_empty() {
-        block.line("no virtual services in this network namespace");
+        block.line("no virtual services to show in this network namespace");
     } else {
         block.titles();
     }
@@ -53,12 +57,14 @@ pub fn encode(snapshot: &Snapshot, sort: SortColumn, rows: Option<usize>) -> Str
             block.row(&format!("  -> {id}{gone}"), &stats, &server.row);
         }
     }
-    if rows.left_out > 0 {
-        let line = format!(
-            "{} more real servers (-n ROWS shows more, --sort COLUMN others)",
-            rows.left_out
-        );
-        block.line(&line);
+    for (left_out, what) in [
+        (rows.servers_left_out, "real servers"),
+        (rows.services_left_out, "services"),
+    ] {
+        if left_out > 0 {
+            let line = format!("{left_out} more {what} (-n ROWS shows more, --sort COLUMN others)");
+            block.line(&line);
+        }
     }
     block.line("");
     block.text
@@ -96,8 +102,9 @@ impl Block<'_> {
             "{}  Linux {}  {time}  {span}",
             run.host, run.kernel
         ));
-        let health = health(&snapshot.health, snapshot.is_final);
-        self.line(&health);
+        for line in wrapped(&health(snapshot)) {
+            self.line(&line);
+        }
         for refused in &run.refused_probes {
             self.line(&format!(
                 "not probed: {}: {}",
@@ -154,20 +161,22 @@ impl Block<'_> {
         } else {
             (&row.interval, row.rates, self.snapshot.window)
         };
+        let run = &self.snapshot.run;
+        let scheduled_per_s = activity.scheduled_per_s(span.as_secs_f64());
         let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), short);
         let count = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number::count);
         let cells = [
             stats.method.clone().unwrap_or_else(|| "-".to_owned()),
             count(stats.weight.map(u64::from)),
-            number(activity.scheduled_per_s(span.as_secs_f64())),
+            number(run.known(Events::Scheduled, scheduled_per_s).flatten()),
             number(rates.map(|rates| rates.in_packets)),
             number(rates.map(|rates| rates.out_packets)),
             number(rates.map(|rates| rates.in_bytes)),
             number(rates.map(|rates| rates.out_bytes)),
             count(stats.active),
             count(stats.inactive),
-            count(Some(activity.counters.refused)),
-            count(Some(activity.dropped())),
+            count(run.known(Events::Handshakes, activity.counters.refused)),
+            count(run.known(Events::NoDestination, activity.dropped())),
         ];
         if name.chars().count() > NAME_COLUMNS {
             self.line(name);
@@ -186,34 +195,70 @@ impl Block<'_> {
 }
 
 /// Coverage and losses, always; what else is wrong only where it is.
-fn health(health: &Health, whole_run: bool) -> String {
-    let shown = if whole_run {
+fn health(snapshot: &Snapshot) -> Vec<String> {
+    let health = &snapshot.health;
+    let shown = if snapshot.is_final {
         &health.total
     } else {
         &health.interval
     };
-    let mut line = match (shown.coverage_percent(), shown.packets) {
+    let coverage = match (shown.coverage_percent(), shown.packets) {
         (Some(percent), Some(packets)) => format!("probes saw {percent:.2} % of {packets} packets"),
         (_, Some(_)) => "no packets".to_owned(),
         (_, None) => "probe coverage unknown".to_owned(),
     };
-    write_to(&mut line, format_args!("   lost {}", shown.lost()));
-    for (loss, count) in shown.losses() {
-        write_to(&mut line, format_args!("   {} {count}", loss.name()));
-    }
+    let mut facts = vec![coverage, format!("lost {}", shown.lost())];
+    facts.extend(
+        shown
+            .losses()
+            .map(|(loss, count)| format!("{} {count}", loss.name())),
+    );
     if health.torn {
-        line.push_str("   table changed while it was read");
+        facts.push("table changed while it was read".to_owned());
     }
     if health.missed_windows > 0 {
-        write_to(
-            &mut line,
-            format_args!(
-                "   windows not printed {} (slow reader)",
-                health.missed_windows
-            ),
-        );
+        facts.push(format!(
+            "windows not printed {} (slow reader)",
+            health.missed_windows
+        ));
     }
-    line
+    if let Some(age) = oldest_rates(snapshot) {
+        facts.push(format!("packet rates {:.1} s old", age.as_secs_f64()));
+    }
+    facts
+}
+
+/// `facts` side by side, in as many lines as they take.
+fn wrapped(facts: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for fact in facts {
+        match lines.last_mut() {
+            Some(line) if line.len() + GAP.len() + fact.len() <= COLUMNS => {
+                line.push_str(GAP);
+                line.push_str(fact);
+            }
+            _ => lines.push(fact.clone()),
+        }
+    }
+    lines
+}
+
+/// The age of the oldest copy of the kernel's counters behind the rates that are shown.
+fn oldest_rates(snapshot: &Snapshot) -> Option<Duration> {
+    let servers = snapshot.services.values().flat_map(|service| {
+        let servers = service.destinations.values().map(|server| &server.row);
+        servers.chain([&service.row])
+    });
+    let rates = servers.filter_map(|row| {
+        if snapshot.is_final {
+            row.run_rates
+        } else {
+            row.rates
+        }
+    });
+    // A rate of zero is as old as the silence.
+    let moving = rates.filter(|rates| rates.in_packets > 0.0 || rates.out_packets > 0.0);
+    moving.map(|rates| rates.age).max()
 }
 
 fn columns(name: &str, cells: &[String; 11]) -> String {
@@ -234,11 +279,6 @@ fn columns(name: &str, cells: &[String; 11]) -> String {
         "{name:<NAME_COLUMNS$} {method:<6} {weight:>4} {conn:>7} {pkt_in:>8} {pkt_out:>6} {byte_in:>9} {byte_out:>6} \
          {active:>6} {inactive:>6} {refused:>7} {dropped:>7}"
     )
-}
-
-/// Writing to a string cannot fail.
-fn write_to(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    let _ = text.write_fmt(arguments);
 }
 
 #[cfg(test)]

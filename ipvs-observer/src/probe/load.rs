@@ -10,7 +10,7 @@ use aya::{
 use ipvs_observer_common::{Layout, Settings, maps};
 
 use super::{
-    LoadError,
+    LoadError, Sizes,
     log::{ProgramLog, WANTED},
     mapped::MappedArray,
     plan::{Plan, Probe},
@@ -32,6 +32,7 @@ impl Loaded {
         plan: &mut Plan,
         layout: &Layout,
         settings: Settings,
+        sizes: Sizes,
         with_log: bool,
     ) -> Result<Self, LoadError> {
         let log_level = if with_log { u8::from(WANTED) } else { 0 };
@@ -39,13 +40,13 @@ impl Loaded {
             .override_global(maps::LAYOUT, layout, true)
             .override_global(maps::SETTINGS, &settings, true)
             .override_global(aya_log::LEVEL, &log_level, true)
-            .map_max_entries(maps::SERVERS, settings.servers * settings.cpus)
+            .map_max_entries(maps::SERVERS, sizes.blocks()?)
             .map_max_entries(maps::SERVER_KEYS, settings.servers)
             .map_max_entries(maps::SLOTS, settings.servers)
             .map_max_entries(maps::FREE_SLOTS, settings.servers)
-            .map_max_entries(maps::CPUS, settings.cpus)
+            .map_max_entries(maps::CPUS, sizes.cpus)
             .load(OBJECT)
-            .map_err(object_error)?;
+            .map_err(|error| object_error(error, sizes.bytes()))?;
         fill_free_slots(&mut ebpf, settings.servers)?;
         let log = if with_log {
             let log = ProgramLog::new(&mut ebpf);
@@ -111,11 +112,14 @@ fn fill_free_slots(ebpf: &mut Ebpf, servers: u32) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn object_error(error: EbpfError) -> LoadError {
+fn object_error(error: EbpfError, map_bytes: u64) -> LoadError {
     if chain_has(&error, io::ErrorKind::PermissionDenied) {
         LoadError::NotPermitted
     } else {
-        LoadError::Object(Box::new(error))
+        LoadError::Object {
+            map_bytes,
+            source: Box::new(error),
+        }
     }
 }
 

@@ -13,13 +13,16 @@ mod servers;
 
 use std::io;
 
-use ipvs_observer_common::{CpuBlock, Loss, Measure, Program, Settings};
+use ipvs_observer_common::{CpuBlock, Loss, Measure, ServerBlock, Settings};
 use thiserror::Error;
 
 use self::{load::Loaded, mapped::MappedArray, plan::Plan, servers::Servers};
 use crate::{
     btf::resolve::Resolved,
-    model::{sample::Readings, snapshot::RefusedProbe},
+    model::{
+        sample::Readings,
+        snapshot::{Events, RefusedProbe},
+    },
 };
 
 pub use self::log::ProgramLog;
@@ -33,6 +36,27 @@ pub struct Request {
     pub servers: u32,
     /// Whether messages of the programs are wanted.
     pub with_log: bool,
+}
+
+/// What the maps of the servers hold.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    servers: u32,
+    cpus: u32,
+}
+
+impl Sizes {
+    /// Elements of the map with a block for each server and CPU.
+    fn blocks(self) -> Result<u32, LoadError> {
+        let Self { servers, cpus } = self;
+        servers
+            .checked_mul(cpus)
+            .ok_or(LoadError::TooMany { servers, cpus })
+    }
+
+    const fn bytes(self) -> u64 {
+        self.servers as u64 * self.cpus as u64 * size_of::<ServerBlock>() as u64
+    }
 }
 
 /// Attached probes; dropping them detaches everything.
@@ -63,8 +87,22 @@ pub enum LoadError {
     )]
     NotPermitted,
     /// The object or a map of it was refused.
-    #[error("cannot load the eBPF programs")]
-    Object(#[source] Box<aya::EbpfError>),
+    #[error("cannot load the eBPF programs and their maps of {map_bytes} bytes")]
+    Object {
+        /// What the maps of the servers take.
+        map_bytes: u64,
+        /// Why.
+        #[source]
+        source: Box<aya::EbpfError>,
+    },
+    /// The kernel cannot count the elements of the map.
+    #[error("{servers} services and real servers on {cpus} CPUs are more than one map can hold")]
+    TooMany {
+        /// Places for them.
+        servers: u32,
+        /// CPUs that may run.
+        cpus: u32,
+    },
     /// A map is not what it should be.
     #[error("cannot use the map {name}")]
     Map {
@@ -97,13 +135,21 @@ impl Probes {
         let possible =
             aya::util::nr_cpus().map_err(|(path, source)| LoadError::Cpus(path, source))?;
         let settings = Settings {
-            abi_version: ipvs_observer_common::ABI_VERSION,
             netns: request.netns,
+            servers: request.servers,
+        };
+        let mut plan = Plan::from(resolved);
+        let sizes = Sizes {
             servers: request.servers,
             cpus: possible.get(),
         };
-        let mut plan = Plan::from(resolved);
-        let loaded = Loaded::new(&mut plan, &resolved.layout, settings, request.with_log)?;
+        let loaded = Loaded::new(
+            &mut plan,
+            &resolved.layout,
+            settings,
+            sizes,
+            request.with_log,
+        )?;
         if plan.measures().is_empty() {
             let reasons = plan
                 .refused
@@ -154,6 +200,11 @@ impl Probes {
         self.plan.measures()
     }
 
+    /// The kinds of events whose probes are attached.
+    pub fn events(&self) -> Vec<Events> {
+        self.plan.events()
+    }
+
     /// The probes that are not attached.
     pub fn refused(&self) -> Vec<RefusedProbe> {
         self.plan.refused.clone()
@@ -168,16 +219,7 @@ impl Probes {
         let mut totals = Totals::default();
         for cpu in 0..self.n_cpus {
             let block = self.cpus.read(cpu);
-            let transitions = [
-                Program::TcpStateTransition,
-                Program::UdpStateTransition,
-                Program::SctpStateTransition,
-            ];
-            for program in transitions {
-                totals.transitions = totals
-                    .transitions
-                    .wrapping_add(block.runs[program as usize]);
-            }
+            totals.transitions = totals.transitions.wrapping_add(block.transitions);
             for (sum, count) in totals.losses.iter_mut().zip(block.losses) {
                 *sum = sum.wrapping_add(count);
             }

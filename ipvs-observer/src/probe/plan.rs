@@ -1,79 +1,71 @@
 //! Which probes are attached and why others are not. Pure: facts in, plan out.
 
-use ipvs_observer_common::{Measure, Program};
+use ipvs_observer_common::Measure;
 
-use crate::{btf::resolve::Resolved, model::snapshot::RefusedProbe};
+use crate::{
+    btf::resolve::Resolved,
+    model::snapshot::{Events, RefusedProbe},
+};
 
 /// A program and where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Probe {
-    pub(super) program: Program,
     /// Name of the program in the object.
     pub(super) name: &'static str,
     /// The kernel function, at whose entry or return its kind puts it.
     pub(super) function: &'static str,
 }
 
-/// Every probe in the order of attaching: what ends records comes before what makes them, so that none is left behind.
+const RCU_FREE: Probe = probe("ip_vs_conn_rcu_free", "ip_vs_conn_rcu_free");
+const EXPIRE: Probe = probe("ip_vs_conn_expire", "ip_vs_conn_expire");
+const TCP: Probe = probe("tcp_state_transition", "tcp_state_transition");
+const UDP: Probe = probe("udp_state_transition", "udp_state_transition");
+const SCTP: Probe = probe("sctp_state_transition", "sctp_state_transition");
+const NEW: Probe = probe("ip_vs_conn_new", "ip_vs_conn_new");
+const SCHEDULE: Probe = probe("ip_vs_schedule", "ip_vs_schedule");
+const SCHEDULE_RETURN: Probe = probe("ip_vs_schedule_return", "ip_vs_schedule");
+const LEAVE: Probe = probe("ip_vs_leave", "ip_vs_leave");
+const LEAVE_RETURN: Probe = probe("ip_vs_leave_return", "ip_vs_leave");
+
+/// Every probe in the order of attaching.
+///
+/// What ends records comes before what makes them, so that none is left behind; packets come before new connections, so
+/// that none is taken for new whose first packet was missed; returns come before entries, so that no entry waits in vain.
 const PROBES: [Probe; 10] = [
-    probe(
-        Program::ConnRcuFree,
-        "ip_vs_conn_rcu_free",
-        "ip_vs_conn_rcu_free",
-    ),
-    probe(
-        Program::ConnExpire,
-        "ip_vs_conn_expire",
-        "ip_vs_conn_expire",
-    ),
-    probe(Program::ConnNew, "ip_vs_conn_new", "ip_vs_conn_new"),
-    probe(
-        Program::ScheduleReturn,
-        "ip_vs_schedule_return",
-        "ip_vs_schedule",
-    ),
-    probe(Program::ScheduleEntry, "ip_vs_schedule", "ip_vs_schedule"),
-    probe(Program::LeaveReturn, "ip_vs_leave_return", "ip_vs_leave"),
-    probe(Program::LeaveEntry, "ip_vs_leave", "ip_vs_leave"),
-    probe(
-        Program::TcpStateTransition,
-        "tcp_state_transition",
-        "tcp_state_transition",
-    ),
-    probe(
-        Program::UdpStateTransition,
-        "udp_state_transition",
-        "udp_state_transition",
-    ),
-    probe(
-        Program::SctpStateTransition,
-        "sctp_state_transition",
-        "sctp_state_transition",
-    ),
+    RCU_FREE,
+    EXPIRE,
+    TCP,
+    UDP,
+    SCTP,
+    NEW,
+    SCHEDULE_RETURN,
+    SCHEDULE,
+    LEAVE_RETURN,
+    LEAVE,
 ];
 
-const fn probe(program: Program, name: &'static str, function: &'static str) -> Probe {
-    Probe {
-        program,
-        name,
-        function,
-    }
+const fn probe(name: &'static str, function: &'static str) -> Probe {
+    Probe { name, function }
 }
 
-/// What each measure takes.
-const fn needs(measure: Measure) -> &'static [Program] {
+/// What each measure takes. UDP and SCTP feed some of them too, and share structures and prototype with TCP.
+const fn measure_needs(measure: Measure) -> &'static [Probe] {
     match measure {
-        Measure::Schedule => &[
-            Program::ScheduleEntry,
-            Program::ScheduleReturn,
-            Program::ConnNew,
-            Program::ConnRcuFree,
-        ],
+        Measure::Schedule => &[SCHEDULE, SCHEDULE_RETURN, RCU_FREE],
         Measure::Connect
         | Measure::Client
         | Measure::Handshake
         | Measure::FirstByte
-        | Measure::Duration => &[Program::TcpStateTransition, Program::ConnRcuFree],
+        | Measure::Duration => &[TCP, RCU_FREE],
+    }
+}
+
+/// What each kind of event takes.
+const fn events_need(events: Events) -> &'static [Probe] {
+    match events {
+        Events::Scheduled => &[SCHEDULE_RETURN],
+        Events::Handshakes => &[TCP, RCU_FREE],
+        Events::NoDestination => &[LEAVE, LEAVE_RETURN],
     }
 }
 
@@ -115,11 +107,20 @@ impl Plan {
 
     /// The measures that the probes left in the plan can give.
     pub(super) fn measures(&self) -> Vec<Measure> {
-        let planned = |program: &Program| self.probes.iter().any(|probe| probe.program == *program);
-        Measure::ALL
-            .into_iter()
-            .filter(|&measure| needs(measure).iter().all(planned))
+        let all = Measure::ALL.into_iter();
+        all.filter(|&measure| self.has(measure_needs(measure)))
             .collect()
+    }
+
+    /// The kinds of events that the probes left in the plan can count.
+    pub(super) fn events(&self) -> Vec<Events> {
+        let all = Events::ALL.into_iter();
+        all.filter(|&events| self.has(events_need(events)))
+            .collect()
+    }
+
+    fn has(&self, probes: &[Probe]) -> bool {
+        probes.iter().all(|probe| self.probes.contains(probe))
     }
 }
 
@@ -128,6 +129,7 @@ mod tests {
     use ipvs_observer_common::Measure;
 
     use super::{PROBES, Plan, Probe};
+    use crate::model::snapshot::Events;
 
     fn full() -> Plan {
         Plan {
@@ -151,9 +153,10 @@ mod tests {
     #[test]
     fn a_refused_probe_takes_its_measures_with_it_and_leaves_the_others() {
         let mut plan = full();
-        plan.refuse(probe_on("ip_vs_conn_new"), "inlined".to_owned());
+        plan.refuse(probe_on("ip_vs_schedule"), "inlined".to_owned());
         assert!(!plan.measures().contains(&Measure::Schedule));
         assert!(plan.measures().contains(&Measure::Connect));
+        assert!(plan.events().contains(&Events::Handshakes));
         assert_eq!(plan.refused.len(), 1);
         plan.refuse(probe_on("tcp_state_transition"), "absent".to_owned());
         assert_eq!(plan.measures(), []);
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn records_can_be_ended_before_they_can_be_made() {
+    fn records_can_be_ended_before_they_are_made_and_packets_seen_before_new_connections() {
         let place = |function: &str| {
             PROBES
                 .iter()
@@ -176,6 +179,7 @@ mod tests {
                 .unwrap()
         };
         assert!(place("ip_vs_conn_rcu_free") < place("ip_vs_conn_new"));
-        assert!(place("ip_vs_conn_new") < place("tcp_state_transition"));
+        assert!(place("ip_vs_conn_rcu_free") < place("tcp_state_transition"));
+        assert!(place("tcp_state_transition") < place("ip_vs_conn_new"));
     }
 }

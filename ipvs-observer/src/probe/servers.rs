@@ -1,6 +1,7 @@
 //! Reads the blocks of the real servers: what is new since the last reading, summed over the CPUs.
 //!
-//! A value that is recorded in the very moment of a reading may be counted in one window and lend its extreme to the next.
+//! A value that is recorded in the moment of a reading may be in a bucket and not yet among the extremes, or the other
+//! way round; `Distribution` keeps the two consistent.
 
 use std::{collections::BTreeMap, mem::offset_of};
 
@@ -171,26 +172,33 @@ impl KnownHistogram {
         bank: usize,
     ) -> Option<Distribution> {
         let start = offset_of!(ServerBlock, histograms) + measure as usize * size_of::<Histogram>();
-        let sum = |offset: usize| blocks.each(start + offset).fold(0, u64::wrapping_add);
-        let count = sum(offset_of!(Histogram, count));
+        let counts = blocks.each::<u64>(start + offset_of!(Histogram, count));
+        let count = counts.fold(0, u64::wrapping_add);
         if count == self.count {
             return None;
         }
         self.count = count;
-        let sum_ns = sum(offset_of!(Histogram, sum_ns));
-        let new_sum_ns = sum_ns.wrapping_sub(self.sum_ns);
-        self.sum_ns = sum_ns;
-        let known = self.buckets.get_or_insert_with(|| Box::new([0; SLOTS]));
-        let mut buckets = Vec::new();
-        for (index, known) in known.iter_mut().enumerate() {
-            let offset = offset_of!(Histogram, buckets) + index * size_of::<u32>();
-            let now = blocks.each(start + offset).fold(0, u32::wrapping_add);
-            let new = now.wrapping_sub(*known);
-            if new > 0 {
-                buckets.push((index, u64::from(new)));
-                *known = now;
+        let mut sum_ns = 0_u64;
+        let mut now = [0_u32; SLOTS];
+        for histogram in blocks.each::<Histogram>(start) {
+            sum_ns = sum_ns.wrapping_add(histogram.sum_ns);
+            for (sum, bucket) in now.iter_mut().zip(histogram.buckets) {
+                *sum = sum.wrapping_add(bucket);
             }
         }
+        let known = self.buckets.get_or_insert_with(|| Box::new([0; SLOTS]));
+        let new = now
+            .iter()
+            .zip(known.iter())
+            .map(|(now, known)| now.wrapping_sub(*known));
+        let buckets = new
+            .map(u64::from)
+            .enumerate()
+            .filter(|&(_, count)| count > 0)
+            .collect();
+        **known = now;
+        let new_sum_ns = sum_ns.wrapping_sub(self.sum_ns);
+        self.sum_ns = sum_ns;
         let bank = offset_of!(Histogram, extremes) + bank * size_of::<Extremes>();
         let extremes = blocks.take_extremes(start + bank);
         let extremes =

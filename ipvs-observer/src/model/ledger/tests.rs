@@ -12,7 +12,7 @@ use crate::{
         id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
         latency::Distribution,
         sample::{Readings, Sample, Timestamp},
-        snapshot::{Run, Snapshot},
+        snapshot::{Events, Run, Snapshot},
     },
 };
 
@@ -89,6 +89,7 @@ fn ledger(servers: &[u8]) -> Ledger {
         host: "director".to_owned(),
         kernel: "6.12".to_owned(),
         measures: Measure::ALL.to_vec(),
+        events: Events::ALL.to_vec(),
         refused_probes: Vec::new(),
     };
     Ledger::new(Arc::new(run), at(0), table(servers))
@@ -180,5 +181,27 @@ fn a_server_that_came_and_went_between_two_tables_is_shown_once() {
         !after.services[&service_id()]
             .destinations
             .contains_key(&server(9))
+    );
+}
+
+#[test]
+fn nothing_is_gone_by_the_word_of_a_torn_table() {
+    let mut ledger = ledger(&[1, 2]);
+    let sample = Sample {
+        at: at(1),
+        readings: Readings::default(),
+        table: Table {
+            torn: true,
+            ..table(&[1])
+        },
+        packets: Some(0),
+        estimation: true,
+    };
+    let snapshot = ledger.advance(sample, false, 0);
+    assert!(snapshot.health.torn);
+    assert!(
+        !snapshot.services[&service_id()].destinations[&server(2)]
+            .row
+            .gone
     );
 }

@@ -1,5 +1,7 @@
 //! Which real servers a block shows, and in which order.
 
+use std::collections::BTreeSet;
+
 use ipvs_observer_common::Measure;
 
 use crate::{
@@ -15,7 +17,9 @@ use crate::{
 pub(super) struct Rows<'a> {
     pub(super) services: Vec<ServiceRows<'a>>,
     /// Real servers that are not among them.
-    pub(super) left_out: usize,
+    pub(super) servers_left_out: usize,
+    /// Services that are not among them.
+    pub(super) services_left_out: usize,
 }
 
 /// A service and those of its real servers that are shown.
@@ -26,7 +30,7 @@ pub(super) struct ServiceRows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// The first `limit` real servers by `sort`, under their services in the order of the first of each.
+    /// The first `limit` real servers by `sort` under their services, and as many services that have none among them.
     pub(super) fn choose(
         snapshot: &'a Snapshot,
         sort: SortColumn,
@@ -56,19 +60,25 @@ impl<'a> Rows<'a> {
                 });
             }
         }
-        let without_servers = snapshot
+        let chosen: BTreeSet<_> = services.iter().map(|rows| rows.id).collect();
+        let others = snapshot
             .services
             .iter()
-            .filter(|(_, row)| row.destinations.is_empty());
-        services.extend(without_servers.map(|(&id, service)| ServiceRows {
+            .filter(|(id, _)| !chosen.contains(id));
+        let others = others.map(|(&id, service)| ServiceRows {
             id,
             service,
             servers: Vec::new(),
-        }));
+        });
+        services.extend(others.take(limit.unwrap_or(usize::MAX)));
         if sort == SortColumn::Name {
             services.sort_by_key(|rows| rows.id);
         }
-        Self { services, left_out }
+        Self {
+            servers_left_out: left_out,
+            services_left_out: snapshot.services.len() - services.len(),
+            services,
+        }
     }
 }
 
@@ -85,7 +95,11 @@ fn weight(
     } else {
         &row.interval
     };
-    let rates = row.rates.as_ref();
+    let rates = if snapshot.is_final {
+        row.run_rates
+    } else {
+        row.rates
+    };
     let mut p99 = |measure| {
         let shown = percentiles.of(activity.latency(measure));
         shown.map_or(-1.0, |[_, _, p99, _]| p99 as f64)

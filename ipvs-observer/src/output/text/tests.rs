@@ -1,12 +1,10 @@
 //! Blocks as a person sees them.
 
-use super::encode;
+use super::{COLUMNS, encode};
 use crate::{
     cli::SortColumn,
     output::testing::{whole_run, window},
 };
-
-const COLUMNS: usize = 120;
 
 #[test]
 fn a_window_is_shown_as_it_stands_here() {
@@ -52,6 +50,13 @@ fn sorting_puts_the_largest_first_and_keeps_its_service() {
     assert!(order(SortColumn::FirstByte).contains("10.0.0.1:8080"));
     assert!(order(SortColumn::Refused).contains("10.0.0.2:8080"));
     assert!(order(SortColumn::Connections).contains("10.0.0.1:8080"));
+}
+
+#[test]
+fn a_service_is_shown_though_none_of_its_servers_is() {
+    let block = encode(&window(1000), SortColumn::Connections, Some(1));
+    assert!(block.contains("FWM 47 IPv6"), "{block}");
+    assert!(!block.contains("more services"), "{block}");
 }
 
 #[test]
