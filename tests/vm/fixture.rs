@@ -11,6 +11,16 @@ use ipvs_observer_tests::{
     traffic::{self, Server},
 };
 
+/// Every measure of a connection that is on by default and seen under Masquerade.
+pub(crate) const MEASURES: [&str; 6] = [
+    "schedule",
+    "connect",
+    "client",
+    "handshake",
+    "first_byte",
+    "duration",
+];
+
 /// A director with one service, in round robin unless said otherwise, so that each of n
 /// servers gets exactly every n-th connection.
 pub(crate) struct Balanced {

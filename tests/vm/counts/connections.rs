@@ -5,17 +5,7 @@ use std::time::Duration;
 
 use ipvs_observer_tests::{agent::Agent, director::Lab, proc_ipvs, services::Vip, traffic};
 
-use crate::fixture::{Balanced, assert_latency_count, assert_total};
-
-/// Every measure of a connection that is on by default and seen under Masquerade.
-const MEASURES: [&str; 6] = [
-    "schedule",
-    "connect",
-    "client",
-    "handshake",
-    "first_byte",
-    "duration",
-];
+use crate::fixture::{Balanced, MEASURES, assert_latency_count, assert_total};
 
 #[cfg_attr(feature = "vm", test)]
 fn known_numbers_of_ipv4_connections_are_counted() {

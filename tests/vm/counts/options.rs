@@ -16,20 +16,12 @@ use ipvs_observer_tests::{
 };
 
 use crate::fixture::{
-    Balanced, assert_latency_count, assert_one_line, assert_total, attached_probes, summary,
+    Balanced, MEASURES, assert_latency_count, assert_one_line, assert_total, attached_probes,
+    summary,
 };
 
 const FAILED: i32 = 1;
 const COUNTERS: [&str; 4] = ["scheduled", "established", "refused", "dropped"];
-const MEASURES: [&str; 6] = [
-    "schedule",
-    "connect",
-    "client",
-    "handshake",
-    "first_byte",
-    "duration",
-];
-
 #[cfg_attr(feature = "vm", test)]
 fn once_is_one_object() {
     let balanced = Balanced::new(Vip::V4, 2);

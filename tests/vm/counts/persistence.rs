@@ -11,7 +11,7 @@ use ipvs_observer_tests::{
     traffic::{self, Server},
 };
 
-use crate::fixture::{agent, assert_latency_count, assert_total, summary};
+use crate::fixture::{MEASURES, agent, assert_latency_count, assert_total, summary};
 
 const SERVERS: u8 = 3;
 const CONNECTIONS: u32 = 12;
@@ -73,14 +73,7 @@ fn assert_connections(row: Row<'_>, expected: u64) {
     for counter in ["preexisting", "unanswered", "refused", "dropped"] {
         assert_total(row, counter, 0);
     }
-    for measure in [
-        "schedule",
-        "connect",
-        "client",
-        "handshake",
-        "first_byte",
-        "duration",
-    ] {
+    for measure in MEASURES {
         assert_latency_count(row, measure, expected);
     }
 }
