@@ -15,8 +15,11 @@ use crate::{
     },
     clock,
     config::Config,
-    error::RunError,
-    ipvs::{netlink::Ipvs, table::Table},
+    error::{RunError, one_line},
+    ipvs::{
+        netlink::{Ipvs, NetlinkError},
+        table::Table,
+    },
     kernel::Kernel,
     model::{
         filter::{Selection, ServerFilter},
@@ -159,7 +162,7 @@ impl Observer {
         let sample = Sample {
             at,
             readings,
-            table: self.ipvs.table()?,
+            table: self.table()?,
             packets: packets
                 .zip(before)
                 .and_then(|(now, before)| now.checked_sub(before)),
@@ -168,6 +171,23 @@ impl Observer {
         let mut snapshot = self.ledger.advance(sample, is_final, missed);
         snapshot.select(&config.selection);
         Ok(snapshot)
+    }
+
+    /// The table; one that cannot be read this time is one of which every entry may be missing.
+    fn table(&mut self) -> Result<Table, RunError> {
+        match self.ipvs.table() {
+            Err(error @ (NetlinkError::NotLoaded | NetlinkError::NotPermitted { .. })) => {
+                Err(error.into())
+            }
+            Err(error) => {
+                log::warn!("{}", one_line(&error));
+                Ok(Table {
+                    torn: true,
+                    ..Table::default()
+                })
+            }
+            Ok(table) => Ok(table),
+        }
     }
 }
 

@@ -140,7 +140,7 @@ pub struct Health {
     pub interval: Completeness,
     /// Since the start.
     pub total: Completeness,
-    /// Whether the table changed under every attempt to read it.
+    /// Whether entries of the table may be missing or old: it changed under every attempt to read it, or could not be read.
     pub torn: bool,
     /// Windows that an output missed because it was slow, since the start.
     pub missed_windows: u64,

@@ -214,7 +214,7 @@ fn health(snapshot: &Snapshot) -> Vec<String> {
             .map(|(loss, count)| format!("{} {count}", loss.name())),
     );
     if health.torn {
-        facts.push("table changed while it was read".to_owned());
+        facts.push("table incomplete".to_owned());
     }
     if health.missed_windows > 0 {
         facts.push(format!(

@@ -1,7 +1,7 @@
 //! The agent and the module `ip_vs`: looking for the netlink family must not load it.
 
 use ipvs_observer_tests::{
-    agent::{self, Rights},
+    agent::{self, Agent, Rights},
     guest::modules,
     netns::Netns,
     wait,
@@ -45,6 +45,22 @@ fn an_agent_without_ip_vs_says_so_and_does_not_load_it() {
         .expect("the namespace can be entered");
     assert!(modules::is_loaded("ip_vs"), "asking by name loads ip_vs");
     assert!(modules::requests().iter().any(|name| name == FAMILY_ALIAS));
+}
+
+/// Probes do not hold the module, so it can go while somebody looks at it.
+#[cfg_attr(feature = "vm", test)]
+fn an_agent_whose_ip_vs_is_unloaded_ends_and_says_why() {
+    let netns = Netns::new("bare").expect("a namespace can be made");
+    modules::load("ip_vs").expect("ip_vs can be loaded");
+    let agent = Agent::start(&netns, &["-i", "100ms"]).expect("the agent starts");
+    unload_ip_vs();
+
+    let outcome = agent.finish().expect("the agent ends");
+
+    assert_eq!(outcome.status.code(), Some(3), "{outcome:?}");
+    assert_one_line(&outcome.stderr, "IPVS is not loaded");
+    assert_eq!(attached_probes(), Vec::<String>::new());
+    modules::load("ip_vs").expect("ip_vs can be loaded again");
 }
 
 /// The namespaces of earlier tests are cleaned up in the background and hold the module
