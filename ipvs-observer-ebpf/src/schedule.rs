@@ -4,8 +4,7 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use aya_log_ebpf::debug;
-use ipvs_observer_common::{Loss, Measure, ServerKey};
+use ipvs_observer_common::{Loss, Measure};
 
 use crate::{
     kread::{Conn, Service},
@@ -60,11 +59,6 @@ fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     if ctx.ret::<u32>() != NF_DROP || !service.is_observed()? {
         return Ok(());
     }
-    let key: ServerKey = service.key()?;
-    debug!(
-        ctx,
-        "no destination for a packet to port {}",
-        u16::from_be(key.virtual_port)
-    );
-    count(slot_of(&key)?, |counters| counters.no_destination += 1)
+    let slot = slot_of(&service.key()?)?;
+    count(slot, |counters| counters.no_destination += 1)
 }

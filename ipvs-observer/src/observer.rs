@@ -5,7 +5,7 @@ use std::{fs, future::pending, mem, sync::Arc};
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use crate::{
@@ -117,9 +117,10 @@ impl Observer {
         mut stdout: Stdout,
         signals: &mut Signals,
     ) -> Result<Ending, RunError> {
-        let start = Instant::now();
-        let mut ticks = interval_at(start + config.interval, config.interval);
+        let mut ticks = interval(config.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // The first one is now, when there is nothing to show yet.
+        ticks.tick().await;
         let end = config.duration.map(|duration| sleep(duration));
         let mut end = Box::pin(async {
             match end {

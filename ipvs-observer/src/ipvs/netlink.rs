@@ -121,11 +121,6 @@ impl Ipvs {
         self.family
     }
 
-    /// All services, without their destinations.
-    pub fn services(&mut self) -> Result<BTreeMap<ServiceId, Service>, NetlinkError> {
-        Ok(self.dump_services()?.entries)
-    }
-
     /// The destinations of `service`; none if there is no such service.
     pub fn destinations(
         &mut self,
