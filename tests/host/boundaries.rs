@@ -124,6 +124,43 @@ fn no_file_knows_the_machine_it_was_written_on() {
     });
 }
 
+/// A file that no `mod` names is compiled nowhere, and its tests never run.
+#[test]
+fn every_test_of_a_vm_is_in_a_group_that_runs() {
+    let sources = sources();
+    let text = |path: &str| {
+        let source = sources.iter().find(|source| source.path == path);
+        source.map(|source| source.text.as_str())
+    };
+    let root = text("tests/vm/main.rs").expect("the tests have a root");
+    let top: Vec<_> = modules(root).collect();
+    assert_eq!(top, ["counts", "fixture", "timed"]);
+    let is_test = |text: &str| text.contains("test)]") || text.contains("#[test]");
+    assert!(!is_test(root), "a test outside the groups");
+    assert!(!is_test(text("tests/vm/fixture.rs").expect("it was named")));
+
+    let mut reached = vec!["tests/vm/main.rs".to_owned()];
+    let mut pending: Vec<_> = top.iter().map(|name| format!("tests/vm/{name}")).collect();
+    while let Some(module) = pending.pop() {
+        let path = format!("{module}.rs");
+        let text = text(&path).expect("a module is a file beside its folder");
+        pending.extend(modules(text).map(|name| format!("{module}/{name}")));
+        reached.push(path);
+    }
+    check(|source| {
+        if source.path.starts_with("tests/vm/") && !reached.contains(&source.path) {
+            return vec!["is named by no mod".to_owned()];
+        }
+        Vec::new()
+    });
+}
+
+/// The modules that a source names as files of their own.
+fn modules(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+}
+
 /// Applies `rule` to every source and fails with all that it complains about.
 fn check(rule: impl Fn(&Source) -> Vec<String>) {
     let sources = sources();

@@ -3,10 +3,13 @@
 //! The agent says by a file when its probes are attached, so that nothing is sent
 //! before it can be seen. What its JSON means is `report`'s.
 
+mod rights;
+
 use std::{
-    env, fs,
+    env,
+    fs::{self, Permissions},
     io::{BufRead as _, BufReader, Read},
-    os::unix::process::CommandExt as _,
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio, id},
     sync::{
@@ -17,18 +20,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rustix::{
-    process::{Pid, Signal, kill_process},
-    thread::{CapabilitySet, remove_capability_from_bounding_set},
-};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{netns::Netns, report::Report, wait};
 
+pub use rights::Rights;
+use rights::spawn;
+
 /// Where the guest has the agent.
 pub const BINARY: &str = "/bin/ipvs-observer";
-
-/// A user without any privilege: Debian's `nobody`.
-const NOBODY: u32 = 65534;
 
 /// An agent that runs and has its probes attached; killed when dropped.
 #[derive(Debug)]
@@ -49,17 +49,6 @@ pub struct Outcome {
     pub stderr: String,
 }
 
-/// With what rights an agent is started.
-#[derive(Clone, Copy, Debug)]
-pub enum Rights {
-    /// Root, with every capability.
-    Root,
-    /// Root, but these capabilities can no longer be had.
-    RootWithout(CapabilitySet),
-    /// A user without any capability.
-    Nobody,
-}
-
 /// The two ends that are read while the process runs, so that it never waits for us.
 #[derive(Debug)]
 struct Output {
@@ -77,16 +66,27 @@ struct Lines {
 impl Agent {
     /// Runs `top -o json` with `arguments` in `netns` and waits until it is ready.
     pub fn start(netns: &Netns, arguments: &[&str]) -> Result<Self> {
-        Self::start_top(netns, &["-o", "json"], arguments)
+        Self::start_top(netns, Rights::Root, &["-o", "json"], arguments)
+    }
+
+    /// The same with other rights.
+    pub fn start_with(netns: &Netns, rights: Rights, arguments: &[&str]) -> Result<Self> {
+        Self::start_top(netns, rights, &["-o", "json"], arguments)
     }
 
     /// The same with the blocks that people read.
     pub fn start_plain(netns: &Netns, arguments: &[&str]) -> Result<Self> {
-        Self::start_top(netns, &["--plain", "-o", "text"], arguments)
+        Self::start_top(netns, Rights::Root, &["--plain", "-o", "text"], arguments)
     }
 
-    fn start_top(netns: &Netns, format: &[&str], arguments: &[&str]) -> Result<Self> {
-        let ready_file = fresh_ready_file();
+    fn start_top(
+        netns: &Netns,
+        rights: Rights,
+        format: &[&str],
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let ready_folder = fresh_ready_folder()?;
+        let ready_file = ready_folder.join("ready");
         let mut command = Command::new(BINARY);
         command
             .arg("top")
@@ -95,7 +95,7 @@ impl Agent {
             .arg("--ready-file")
             .arg(&ready_file);
         let start_ns = wait::monotonic_ns();
-        let mut child = netns.spawn(piped(&mut command))?;
+        let mut child = spawn(netns, rights, piped(&mut command))?;
         let mut agent = Self {
             output: Output::of(&mut child)?,
             child,
@@ -115,11 +115,9 @@ impl Agent {
             }
         });
         agent.ready_after_ns = wait::monotonic_ns() - start_ns;
+        fs::remove_dir_all(&ready_folder).context("cannot remove the ready file")?;
         match ready {
-            Ok(()) => {
-                fs::remove_file(&ready_file).context("cannot remove the ready file")?;
-                Ok(agent)
-            }
+            Ok(()) => Ok(agent),
             Err(error) => {
                 let outcome = agent.kill()?;
                 Err(error).with_context(|| format!("its standard error: {}", outcome.stderr))
@@ -170,6 +168,12 @@ impl Agent {
     /// Interrupts it as Ctrl-C does and waits for its end.
     pub fn stop(mut self) -> Result<Outcome> {
         self.signal(Signal::INT)?;
+        self.wait_for_end()
+    }
+
+    /// Ends it as a service manager does and waits for its end.
+    pub fn terminate(mut self) -> Result<Outcome> {
+        self.signal(Signal::TERM)?;
         self.wait_for_end()
     }
 
@@ -290,22 +294,7 @@ impl Lines {
 pub fn run(netns: &Netns, rights: Rights, arguments: &[&str]) -> Result<Outcome> {
     let mut command = Command::new(BINARY);
     command.args(arguments);
-    if let Rights::Nobody = rights {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    let child = netns.run(|| {
-        // What a thread gives up, the processes that it starts cannot have.
-        if let Rights::RootWithout(capabilities) = rights {
-            for capability in capabilities.iter() {
-                remove_capability_from_bounding_set(capability)
-                    .context("cannot give up a capability")?;
-            }
-        }
-        piped(&mut command)
-            .spawn()
-            .with_context(|| format!("cannot start {BINARY}"))
-    });
-    let mut child = child?;
+    let mut child = spawn(netns, rights, piped(&mut command))?;
     let output = Output::of(&mut child)?;
     let agent = Agent {
         child,
@@ -360,9 +349,13 @@ fn collect_lines(end: impl Read, lines: &Mutex<Vec<String>>) {
     }
 }
 
-/// A path that no other agent of this process uses and that nothing exists at.
-fn fresh_ready_file() -> PathBuf {
+/// A new folder for one agent's ready file, which any user may make there.
+fn fresh_ready_folder() -> Result<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::SeqCst);
-    env::temp_dir().join(format!("ipvs-observer-ready-{}-{number}", id()))
+    let folder = env::temp_dir().join(format!("ipvs-observer-ready-{}-{number}", id()));
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o777)))
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
 }

@@ -91,21 +91,10 @@ fn start(lab: &Lab) -> Result<Vec<Server>> {
 fn client(lab: &Lab, vip: Vip, requests: u32, stop: &AtomicBool) -> Result<()> {
     lab.client().enter()?;
     while !stop.load(Ordering::SeqCst) {
-        let _failed_session = session(vip, requests);
+        let _failed_session = traffic::paced_session(vip.address(), requests, PACE);
         thread::sleep(PACE);
     }
     Ok(())
-}
-
-fn session(vip: Vip, requests: u32) -> Result<()> {
-    let mut stream = traffic::open(vip.address())?;
-    for request in 0..requests {
-        if request > 0 {
-            thread::sleep(PACE);
-        }
-        traffic::exchange(&mut stream)?;
-    }
-    traffic::close(stream)
 }
 
 fn observe(lab: &Lab, servers: &[Server], duration: &str) -> Result<()> {

@@ -6,6 +6,8 @@
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use crate::proc_ipvs::PacketCounts;
+
 /// One object of `-o json`: an interval, or the whole run.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -36,6 +38,17 @@ pub struct Coverage {
     pub hits: u64,
     /// The per-CPU packet counts of the director.
     pub packets: u64,
+}
+
+/// How many packets pass in a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PacketRates {
+    /// From clients.
+    pub in_per_s: f64,
+    /// From real servers.
+    pub out_per_s: f64,
+    /// How long ago the kernel's newest counts were first seen.
+    pub age_ns: u64,
 }
 
 impl Report {
@@ -84,6 +97,27 @@ impl Report {
             hits: number(coverage, "hits")?,
             packets: number(coverage, "packets")?,
         })
+    }
+
+    /// The measures that are taken.
+    pub fn measures(&self) -> Result<Vec<&str>> {
+        let measures = self.value.pointer("/health/measures");
+        let measures = measures
+            .and_then(Value::as_array)
+            .context("no health.measures")?;
+        measures
+            .iter()
+            .map(|measure| measure.as_str().context("a measure is no text"))
+            .collect()
+    }
+
+    /// The functions that could not be probed, each with the reason.
+    pub fn refused_probes(&self) -> Result<&[Value]> {
+        self.value
+            .pointer("/health/refused_probes")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .context("no health.refused_probes")
     }
 
     /// The service shown as `name`, such as `TCP 10.9.0.1:80`.
@@ -163,6 +197,32 @@ impl<'a> Row<'a> {
     /// The scheduler as shown.
     pub fn scheduler(self) -> Result<&'a str> {
         text(self.value, "scheduler")
+    }
+
+    /// The packets that the kernel counted, by direction.
+    pub fn kernel_packets(self) -> Result<PacketCounts> {
+        let kernel = self.value.get("kernel").context("no kernel")?;
+        Ok(PacketCounts {
+            incoming: number(kernel, "in_packets")?,
+            outgoing: number(kernel, "out_packets")?,
+        })
+    }
+
+    /// The packet rates of the interval, where they are known.
+    pub fn packet_rates(self) -> Result<Option<PacketRates>> {
+        let rates = self.value.get("rates").context("no rates")?;
+        if rates.get("in_packets_per_s").is_none() {
+            return Ok(None);
+        }
+        let rate = |name| {
+            let rate = rates.get(name).and_then(Value::as_f64);
+            rate.with_context(|| format!("no rate {name} in {rates}"))
+        };
+        Ok(Some(PacketRates {
+            in_per_s: rate("in_packets_per_s")?,
+            out_per_s: rate("out_packets_per_s")?,
+            age_ns: number(rates, "age_ns")?,
+        }))
     }
 
     /// A setting or a gauge: `weight`, `active`, `inactive`.

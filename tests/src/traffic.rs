@@ -22,7 +22,7 @@ use anyhow::{Context as _, Error, Result, ensure};
 use crate::netns::Netns;
 
 /// What a client sends for one request.
-const REQUEST: [u8; 64] = [b'?'; 64];
+pub const REQUEST: [u8; 64] = [b'?'; 64];
 /// What a server sends for one response.
 const RESPONSE: [u8; 128] = [b'!'; 128];
 /// Longer than anything here is delayed by: a client that waits this long is stuck.
@@ -137,8 +137,16 @@ impl ServerState {
 /// One whole session from the calling thread's namespace: connect, `requests` times
 /// request and response, FIN, and the server's FIN.
 pub fn connect_once(target: SocketAddr, requests: u32) -> Result<()> {
+    paced_session(target, requests, Duration::ZERO)
+}
+
+/// The same, with a pause between two requests.
+pub fn paced_session(target: SocketAddr, requests: u32, pause: Duration) -> Result<()> {
     let mut stream = open(target)?;
     for request in 0..requests {
+        if request > 0 {
+            thread::sleep(pause);
+        }
         exchange(&mut stream)
             .with_context(|| format!("in request {request} of {requests} to {target}"))?;
     }
@@ -185,10 +193,15 @@ pub fn open(target: SocketAddr) -> Result<TcpStream> {
 
 /// Sends one request and reads its response.
 pub fn exchange(stream: &mut TcpStream) -> Result<()> {
-    let mut response = RESPONSE;
     stream
         .write_all(&REQUEST)
         .context("cannot send a request")?;
+    await_response(stream)
+}
+
+/// Reads the response to a request that was sent already.
+pub fn await_response(stream: &mut TcpStream) -> Result<()> {
+    let mut response = RESPONSE;
     stream
         .read_exact(&mut response)
         .context("cannot read a response")?;

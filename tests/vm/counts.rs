@@ -3,15 +3,19 @@
 
 mod bad_input;
 mod connections;
+mod demo;
 mod environment;
 mod firewall_mark;
 mod kernel_agrees;
 mod log;
 mod module;
 mod options;
+mod outcomes;
 mod persistence;
+mod rates;
 mod records;
 mod reopened;
+mod rights;
 mod servers;
 mod text;
 mod udp;

@@ -9,6 +9,7 @@ use ipvs_observer_tests::{
     report::{Report, Row},
     services::Vip,
     traffic::{self, Server},
+    wait,
 };
 
 /// Every measure of a connection that is on by default and seen under Masquerade.
@@ -94,6 +95,16 @@ impl Balanced {
 /// An agent in the director that prints every second.
 pub(crate) fn agent(lab: &Lab) -> Agent {
     Agent::start(lab.director(), &["-i", "1s"]).expect("the agent starts")
+}
+
+/// Waits until IPVS has let go of every connection.
+pub(crate) fn await_no_connection(lab: &Lab) {
+    wait::until("every connection to expire", wait::PATIENCE, || {
+        let connections = lab.director().proc_net("ip_vs_conn")?;
+        // The first line has the titles.
+        Ok((connections.lines().count() == 1).then_some(()))
+    })
+    .expect("IPVS lets go of them");
 }
 
 /// Ends the agent and gives its numbers of the whole run.

@@ -18,6 +18,7 @@ use crate::{host, step};
 const SUITES: &[&str] = &["bullseye", "bookworm", "trixie", "trixie-backports", "sid"];
 const SECURITY_SUITES: &[&str] = &["bookworm-security"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const INSTALL_KEYRING: &str = "sudo apt-get update && sudo apt-get install debian-archive-keyring";
 const ELSEWHERE: &str = "use a kernel of your own: --kernel IMAGE --modules DIR";
 
 /// A private package state with current lists.
@@ -34,9 +35,7 @@ impl Apt {
             bail!("there is no apt-get and dpkg-deb here; {ELSEWHERE}");
         }
         if !Path::new(KEYRING).exists() {
-            bail!(
-                "{KEYRING} is missing; type: sudo apt-get install debian-archive-keyring, or {ELSEWHERE}"
-            );
+            bail!("{KEYRING} is missing; type: {INSTALL_KEYRING}; or {ELSEWHERE}");
         }
         for folder in ["lists/partial", "cache/archives/partial"] {
             let folder = state.join(folder);
@@ -73,8 +72,7 @@ impl Apt {
         }
         format!(
             "not all package lists could be fetched, see above: make sure that this machine \
-             reaches its mirror; where a key is missing type: sudo apt-get install \
-             debian-archive-keyring; or {ELSEWHERE}"
+             reaches its mirror; where a key is missing type: {INSTALL_KEYRING}; or {ELSEWHERE}"
         )
     }
 

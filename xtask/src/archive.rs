@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 
@@ -15,7 +15,7 @@ use ruzstd::decoding::StreamingDecoder;
 /// has underscores where a file name may have dashes.
 pub(crate) fn module_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
-    let stem = [".ko", ".ko.xz", ".ko.zst"]
+    let stem = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"]
         .into_iter()
         .find_map(|suffix| name.strip_suffix(suffix))?;
     Some(stem.replace('-', "_"))
@@ -34,6 +34,7 @@ pub(crate) fn read_module(path: &Path) -> Result<Vec<u8>> {
                 let file = BufReader::new(File::open(path)?);
                 StreamingDecoder::new(file)?.read_to_end(&mut image)?;
             }
+            Some("gz") => bail!("gzip is not supported here; unpack it with gunzip"),
             _ => image = fs::read(path)?,
         }
         Ok(image)
@@ -55,5 +56,16 @@ mod tests {
         );
         assert_eq!(name("a/veth.ko.zst").as_deref(), Some("veth"));
         assert_eq!(name("modules.builtin"), None);
+    }
+
+    #[test]
+    fn a_module_in_gzip_is_found_and_refused() {
+        let path = Path::new("a/veth.ko.gz");
+        assert_eq!(module_name(path).as_deref(), Some("veth"));
+        let error = format!("{:#}", read_module(path).unwrap_err());
+        assert!(
+            error.contains("veth.ko.gz") && error.contains("gunzip"),
+            "{error}"
+        );
     }
 }

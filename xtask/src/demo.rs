@@ -1,15 +1,31 @@
 //! `cargo xtask demo`: the product on a terminal, from nothing.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{
     build, host,
     kernel::KernelChoice,
-    qemu::{self, Clock, Machine},
+    qemu::{self, Clock, Machine, Tick},
     step, toolchain,
 };
+
+/// `top` prints a screen every few seconds.
+const SILENCE: Duration = Duration::from_mins(1);
+
+/// Reads a duration by the agent's rule and gives the text, which is the agent's to read.
+pub(crate) fn duration(text: &str) -> Result<String> {
+    let seconds = text
+        .parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let duration = seconds.or_else(|| humantime::parse_duration(text).ok());
+    if duration.is_none_or(|duration| duration.is_zero()) {
+        bail!("give a time like 20s, 2m or a number of seconds");
+    }
+    Ok(text.to_owned())
+}
 
 pub(crate) fn run(duration: &str, choice: &KernelChoice) -> Result<ExitCode> {
     host::check_space()?;
@@ -18,7 +34,12 @@ pub(crate) fn run(duration: &str, choice: &KernelChoice) -> Result<ExitCode> {
     let kernel = choice.get()?;
     let binaries = build::lab()?;
     let machine = Machine {
-        clock: Clock::Wall { cpus: 2 },
+        // The delays that it shows are 10 and 20 ms: only exact timers keep them so.
+        clock: Clock::Wall {
+            cpus: 2,
+            tick: Tick::OneShot,
+        },
+        silence: Some(SILENCE),
         load: Vec::new(),
         command: ["/bin/lab", "demo", "--duration", duration]
             .map(str::to_owned)
@@ -35,4 +56,19 @@ pub(crate) fn run(duration: &str, choice: &KernelChoice) -> Result<ExitCode> {
         step::say("on a director of your own: cargo xtask run -- top");
     }
     Ok(ExitCode::from(ended.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_the_agents() {
+        for text in ["20s", "2m", "1m 30s", "7", "0.5"] {
+            assert_eq!(duration(text).unwrap(), text);
+        }
+        for text in ["nonsense", "", "0", "0s", "-1", "inf", "20 parsecs"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 }

@@ -76,9 +76,9 @@ pub(crate) fn install(program: &str, package: &str) -> Result<()> {
             "{program} is not installed and there is no apt-get here; install it from this distribution"
         );
     }
-    let command = format!("apt-get install --no-install-recommends {package}");
+    let command = format!("sudo apt-get update && sudo apt-get install {package}");
     if !is_root() {
-        bail!("{program} is not installed; type: sudo {command}");
+        bail!("{program} is not installed; type: {command}");
     }
     step::step(&format!("installing {package}"), || {
         let install = || {

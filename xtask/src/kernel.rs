@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{apt::Apt, host, modules::Modules, step, version};
+use crate::{apt::Apt, host, lock, modules::Modules, step, version};
 
 /// How often a newest package may turn out to have left the mirror before one gives up.
 const ATTEMPTS: usize = 3;
@@ -75,9 +75,19 @@ fn debian(prefix: &str) -> Result<Kernel> {
         image: folder.join("vmlinuz"),
         modules: folder.join("modules"),
     };
-    // The folder gets its name only when it is complete.
+    let _lock = lock::set_up()?;
+    // The folder gets its name only when it is complete, but one of an older version of this tool
+    // may lack what the lab needs now.
     if folder.exists() {
-        return Ok(kernel);
+        let missing = Modules::missing(&kernel.modules)?;
+        if missing.is_empty() {
+            return Ok(kernel);
+        }
+        step::say(&format!(
+            "the kernel in {} is fetched again: it lacks {}",
+            folder.display(),
+            missing.join(", ")
+        ));
     }
     let apt = Apt::update(kernels.join("apt"))?;
     let listing = apt.kernels(version::FLAVOUR)?;
@@ -122,6 +132,9 @@ fn fetch(apt: &Apt, packages: &[String], kernels: &Path, folder: &Path) -> Resul
     let image = kept.join("vmlinuz");
     let packed = find_image(&root, &source)?;
     fs::copy(&packed, &image).with_context(|| format!("cannot copy {}", packed.display()))?;
+    if folder.exists() {
+        remove(folder)?;
+    }
     fs::rename(&kept, folder).with_context(|| format!("cannot make {}", folder.display()))?;
     remove(&work)
 }

@@ -2,11 +2,14 @@
 
 use std::ops::AddAssign;
 
-/// Tests that ran, and the names of those that failed.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Tests that ran, and the names of those that failed. A program that ends before its tests do
+/// counts as one failure, under the name of the last test that it began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Results {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
+    /// Tests that were filtered out or ignored.
+    pub(crate) left_out: u64,
     pub(crate) failures: Vec<String>,
 }
 
@@ -17,25 +20,59 @@ impl Results {
         // The harness prints two lists under this heading, first what the tests printed and then
         // their names; the names are what lies between the last heading and the result.
         let mut names = None;
+        let mut begun = None;
         for line in output.lines() {
-            if line == "failures:" {
+            if line.starts_with("running ") {
+                results.end_without_result(begun.take());
+            } else if line == "failures:" {
                 names = Some(Vec::new());
             } else if let Some(counts) = line.strip_prefix("test result: ") {
                 results.passed += count(counts, " passed");
                 results.failed += count(counts, " failed");
+                results.left_out += count(counts, " ignored") + count(counts, " filtered out");
                 results.failures.extend(names.take().unwrap_or_default());
+                begun = None;
+            } else if let Some(name) = test_name(line) {
+                begun = Some(name);
             } else if let (Some(names), Some(name)) = (&mut names, line.strip_prefix("    ")) {
                 names.push(name.to_owned());
             }
         }
+        results.end_without_result(begun);
         results
     }
+
+    fn end_without_result(&mut self, begun: Option<&str>) {
+        if let Some(name) = begun {
+            self.failed += 1;
+            self.failures
+                .push(format!("{name}: the test program ended in it or after it"));
+        }
+    }
+}
+
+/// Whether the runs of one test program, each with another filter, have run all its tests
+/// together: how many are in it, and how many ran where that is not the same.
+pub(crate) fn lost(runs: &[Results]) -> Option<(u64, u64)> {
+    let ran = |results: &Results| results.passed + results.failed;
+    let sum = runs.iter().map(ran).sum();
+    runs.iter()
+        .map(|results| ran(results) + results.left_out)
+        .find(|all| *all != sum)
+        .map(|all| (all, sum))
+}
+
+/// The name in a line about one test, which the harness ends only when the test has ended.
+fn test_name(line: &str) -> Option<&str> {
+    let (name, _) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    Some(name)
 }
 
 impl AddAssign for Results {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.left_out += other.left_out;
         self.failures.extend(other.failures);
     }
 }
@@ -75,7 +112,10 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out; 
     #[test]
     fn failures_are_counted_and_named() {
         let results = Results::parse(FAILED);
-        assert_eq!((results.passed, results.failed), (1, 2));
+        assert_eq!(
+            (results.passed, results.failed, results.left_out),
+            (1, 2, 4)
+        );
         assert_eq!(results.failures, ["counts::b", "timed::c"]);
     }
 
@@ -87,6 +127,26 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out; 
         assert_eq!((results.passed, results.failed), (25, 2));
         results += Results::parse(passed);
         assert_eq!((results.passed, results.failures.len()), (37, 2));
+    }
+
+    #[test]
+    fn a_program_that_ends_midway_fails_in_the_last_test_begun() {
+        let aborted = "running 2 tests\ntest counts::a ... ok\ntest counts::b ... ";
+        let results = Results::parse(&[aborted, "\n", FAILED, aborted].concat());
+        assert_eq!((results.passed, results.failed), (1, 4));
+        let ends = |index: usize| results.failures[index].starts_with("counts::b: ");
+        assert!(ends(0) && ends(3), "{:?}", results.failures);
+    }
+
+    #[test]
+    fn a_test_in_no_suite_is_lost() {
+        let run = |passed, left_out| Results {
+            passed,
+            left_out,
+            ..Results::default()
+        };
+        assert_eq!(lost(&[run(3, 4), run(4, 3)]), None);
+        assert_eq!(lost(&[run(3, 5), run(4, 4)]), Some((8, 7)));
     }
 
     #[test]

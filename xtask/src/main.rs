@@ -12,6 +12,7 @@ mod host;
 mod initramfs;
 mod kernel;
 mod libtest;
+mod lock;
 mod modinfo;
 mod modules;
 mod qemu;
@@ -29,7 +30,7 @@ use clap::{Args, Parser};
 
 use crate::{
     kernel::KernelChoice,
-    qemu::{Clock, Machine},
+    qemu::{Clock, Machine, Tick},
 };
 
 /// Builds, tests and shows ipvs-observer.
@@ -39,7 +40,7 @@ enum Xtask {
     /// Boots a director with real servers under load in a disposable VM and shows `top` on it.
     Demo {
         /// How long `top` runs, for example 20s or 2m.
-        #[arg(short, long, default_value = "20s")]
+        #[arg(short, long, default_value = "20s", value_parser = demo::duration)]
         duration: String,
         #[command(flatten)]
         kernel: KernelArgs,
@@ -120,12 +121,16 @@ fn run(task: Xtask) -> Result<ExitCode> {
             let clock = if icount {
                 Clock::Instructions
             } else {
-                Clock::Wall { cpus: smp }
+                Clock::Wall {
+                    cpus: smp,
+                    tick: Tick::Periodic,
+                }
             };
             vm::run(
                 &kernel.choice()?,
                 &Machine {
                     clock,
+                    silence: None,
                     load,
                     command,
                 },
@@ -138,7 +143,8 @@ fn run(task: Xtask) -> Result<ExitCode> {
         }
         Xtask::Build => {
             let agent = build_agent()?;
-            step::say(&format!("the agent is {}", agent.display()));
+            let bytes = build::size_bytes(&agent)?;
+            step::say(&format!("the agent is {}, {bytes} bytes", agent.display()));
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -19,19 +19,14 @@ use crate::{
     modinfo::{self, Modinfo},
 };
 
-/// What directors, clients, real servers and delays are made of.
-const REQUIRED: &[&str] = &[
+/// What directors, clients, real servers and delays are made of. The tests find them loaded.
+pub(crate) const LAB: &[&str] = &[
     "ip_vs",
     "ip_vs_rr",
     "ip_vs_wrr",
     "ip_vs_wlc",
-    "ip_vs_lc",
-    "ip_vs_sh",
-    "ip_vs_mh",
     "veth",
-    "dummy",
     "sch_netem",
-    "nf_conntrack",
 ];
 /// Some kernels have it as a module, and then libcrc32c cannot do without it and does not say so
 /// as a dependency; others have it inside.
@@ -64,12 +59,17 @@ impl Modules {
                 modules.add(name, &files, &builtin, &mut seen)?;
             }
         }
-        for name in REQUIRED {
+        for name in LAB {
             modules
                 .add(name, &files, &builtin, &mut seen)
                 .with_context(|| format!("the folder {} is not complete", folder.display()))?;
         }
         Ok(modules)
+    }
+
+    /// The modules of the lab that a `lib/modules/VERSION` folder does not have.
+    pub(crate) fn missing(folder: &Path) -> Result<Vec<&'static str>> {
+        Ok(missing(&files(folder)?, &builtin(folder)?))
     }
 
     /// Writes the unpacked modules as a folder that [`Modules::read`] can read again.
@@ -178,6 +178,14 @@ impl Modules {
     }
 }
 
+fn missing(files: &BTreeMap<String, PathBuf>, builtin: &BTreeSet<String>) -> Vec<&'static str> {
+    let is_missing = |name: &str| !files.contains_key(name) && !builtin.contains(name);
+    LAB.iter()
+        .copied()
+        .filter(|name| is_missing(name))
+        .collect()
+}
+
 /// All module files below a folder, by the name of the module.
 fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::new();
@@ -258,6 +266,20 @@ mod tests {
         );
         assert_eq!(lines[3], "veth\t/lib/modules/veth.ko\t\trtnl-link-veth");
         assert_eq!(lines[5], "dummy\tbuiltin\t\t");
+    }
+
+    #[test]
+    fn a_folder_is_complete_with_every_module_as_a_file_or_built_in() {
+        let (as_files, inside) = LAB.split_at(2);
+        let mut files = as_files
+            .iter()
+            .map(|name| ((*name).to_owned(), PathBuf::new()))
+            .collect();
+        let builtin = inside.iter().map(ToString::to_string).collect();
+        assert_eq!(missing(&files, &builtin), Vec::<&str>::new());
+        files.remove(LAB[1]);
+        assert_eq!(missing(&files, &builtin), [LAB[1]]);
+        assert_eq!(missing(&BTreeMap::new(), &BTreeSet::new()), LAB);
     }
 
     #[test]

@@ -10,6 +10,10 @@ use std::{
     io::{self, Read, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -20,34 +24,50 @@ use crate::{
     build::Binaries,
     host, initramfs,
     kernel::Kernel,
+    lock,
     modules::Modules,
     step,
     verdict::{self, Verdict},
 };
 
 const QEMU: &str = "qemu-system-x86_64";
-/// A guest that lives longer hangs.
-const DEADLINE: Duration = Duration::from_mins(10);
 const POLL: Duration = Duration::from_millis(100);
 /// Time for a dying kernel to print its trace.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 const COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 mitigations=off nokaslr net.ifnames=0 random.trust_cpu=on";
+    "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr net.ifnames=0 random.trust_cpu=on";
+/// Keeps the guest's timer in periodic mode, at 250 interrupts a second.
+const PERIODIC_TICK: &str = "nohz=off highres=off";
 
 /// What passes for time in the guest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Clock {
     /// The host's clock: every CPU runs at once, durations mean nothing.
-    Wall { cpus: u32 },
+    Wall { cpus: u32, tick: Tick },
     /// One nanosecond per executed instruction on one CPU: durations are exact, and idle time is
     /// skipped.
     Instructions,
+}
+
+/// How the guest's timer interrupts it while every CPU runs at once.
+///
+/// Multi-threaded emulation now and then loses the interrupt of a one-shot timer, and the CPU
+/// that waits for it sleeps for ever. A lost tick of a periodic one is made up by the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tick {
+    /// At a fixed rate: a lost tick is not missed, and sleeps are as coarse as the ticks.
+    Periodic,
+    /// When something is due: sleeps are exact, and a boot in some dozens hangs.
+    OneShot,
 }
 
 /// What to boot a kernel for.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) clock: Clock,
+    /// A guest that prints nothing on either serial line for so long hangs; None for one that may
+    /// be silent.
+    pub(crate) silence: Option<Duration>,
     /// Modules to load at boot.
     pub(crate) load: Vec<String>,
     pub(crate) command: Vec<String>,
@@ -63,6 +83,7 @@ pub(crate) struct Ended {
 
 /// Finds QEMU or installs it.
 pub(crate) fn set_up() -> Result<()> {
+    let _lock = lock::set_up()?;
     if host::has(QEMU) {
         return Ok(());
     }
@@ -73,13 +94,13 @@ pub(crate) fn set_up() -> Result<()> {
 /// nothing about the command.
 pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> Result<Ended> {
     let mode = match machine.clock {
-        Clock::Wall { cpus } => format!("smp{cpus}"),
+        Clock::Wall { cpus, .. } => format!("smp{cpus}"),
         Clock::Instructions => "icount".to_owned(),
     };
     let folder = host::target()
         .join("vm")
         .join(format!("{}-{mode}", kernel.name));
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let _lock = lock::vm(&folder)?;
     let archive = folder.join("initramfs.cpio");
     let modules = Modules::read(&kernel.modules)?;
     initramfs::write(
@@ -102,11 +123,16 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         "-nic",
         "none",
     ]);
+    let mut kernel_parameters = COMMAND_LINE.to_owned();
     // Emulated cmpxchg16b now and then corrupts the guest's flags.
     command.args(["-cpu", "max,-cx16", "-m", "2048"]);
     match machine.clock {
-        Clock::Wall { cpus } => {
+        Clock::Wall { cpus, tick } => {
             command.args(["-accel", "tcg,thread=multi", "-smp", &cpus.to_string()]);
+            match tick {
+                Tick::Periodic => kernel_parameters = format!("{COMMAND_LINE} {PERIODIC_TICK}"),
+                Tick::OneShot => {}
+            }
         }
         Clock::Instructions => {
             command.args([
@@ -123,7 +149,7 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(&archive);
-    command.args(["-append", COMMAND_LINE]);
+    command.args(["-append", &kernel_parameters]);
     command
         .arg("-serial")
         .arg(format!("file:{}", console.display()));
@@ -139,8 +165,10 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         .spawn()
         .with_context(|| format!("cannot start {QEMU}"))?;
     let output = child.stdout.take().context("the emulator has no output")?;
-    let copier = thread::spawn(move || copy(output));
-    let verdict = watch(&mut child, &console);
+    let copied_bytes = Arc::new(AtomicU64::new(0));
+    let copied = Arc::clone(&copied_bytes);
+    let copier = thread::spawn(move || copy(output, &copied));
+    let verdict = watch(&mut child, &console, &copied_bytes, machine.silence);
     // Only a guest that hangs is still there.
     drop(child.kill());
     child
@@ -150,25 +178,36 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         .join()
         .map_err(|_panic| anyhow!("the copying of the guest's output failed"))?
         .context("cannot copy the guest's output")?;
-    match verdict? {
+    let verdict = verdict?;
+    if !matches!(verdict, Verdict::Status(_)) {
+        let tail = verdict::tail(&read(&console)?);
+        step::say(&format!("the end of {}:\n{tail}", console.display()));
+    }
+    match verdict {
         Verdict::Status(status) => Ok(Ended { status, output }),
-        Verdict::Died(reason) => {
-            step::say(&format!(
-                "the end of {}:\n{}",
-                console.display(),
-                tail(&console)?
-            ));
-            bail!("the guest died, not the command in it, of: {reason}")
-        }
+        Verdict::Died(reason) => bail!("the guest died, not the command in it, of: {reason}"),
+        Verdict::Hung(silence) => bail!(
+            "the guest hung, or the command in it: nothing came on either serial line for {}; \
+             the last line of its output is: {}",
+            step::seconds(silence),
+            verdict::last_line(&output)
+        ),
     }
 }
 
 /// Waits until the guest has ended or shows that it never will.
-fn watch(child: &mut Child, console: &Path) -> Result<Verdict> {
-    let start = step::now();
+fn watch(
+    child: &mut Child,
+    console: &Path,
+    copied_bytes: &AtomicU64,
+    silence: Option<Duration>,
+) -> Result<Verdict> {
+    let mut seen = (0, 0);
+    let mut seen_at = step::now();
     loop {
         let ended = child.try_wait().context("cannot wait for the emulator")?;
-        let verdict = verdict::verdict(&read(console)?);
+        let text = read(console)?;
+        let verdict = verdict::verdict(&text);
         if let Some(status) = ended {
             let unknown =
                 || Verdict::Died(format!("{QEMU} ended without a word from init: {status}"));
@@ -178,16 +217,21 @@ fn watch(child: &mut Child, console: &Path) -> Result<Verdict> {
             thread::sleep(LAST_WORDS);
             return Ok(verdict::verdict(&read(console)?).unwrap_or(Verdict::Died(String::new())));
         }
-        if start.elapsed() > DEADLINE {
-            let limit = step::seconds(DEADLINE);
-            return Ok(Verdict::Died(format!("it did not end within {limit}")));
+        let printed = (text.len(), copied_bytes.load(Ordering::Relaxed));
+        if printed != seen {
+            (seen, seen_at) = (printed, step::now());
+        }
+        if let Some(silence) = silence
+            && seen_at.elapsed() > silence
+        {
+            return Ok(Verdict::Hung(silence));
         }
         thread::sleep(POLL);
     }
 }
 
-/// Copies the command's output to stdout as it comes, and keeps it.
-fn copy(mut output: impl Read) -> io::Result<String> {
+/// Copies the command's output to stdout as it comes, keeps it, and counts it for who watches.
+fn copy(mut output: impl Read, copied_bytes: &AtomicU64) -> io::Result<String> {
     let mut kept = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -197,14 +241,11 @@ fn copy(mut output: impl Read) -> io::Result<String> {
         }
         let bytes = &chunk[..length];
         kept.extend_from_slice(bytes);
+        copied_bytes.fetch_add(length as u64, Ordering::Relaxed);
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
         stdout.flush()?;
     }
-}
-
-fn tail(console: &Path) -> Result<String> {
-    Ok(verdict::tail(&read(console)?))
 }
 
 fn read(console: &Path) -> Result<String> {

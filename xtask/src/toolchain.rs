@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{host, step};
+use crate::{host, lock, step};
 
 /// Builds everything that is not eBPF.
 const RUST: &str = "1.99.1";
@@ -28,6 +28,7 @@ pub(crate) fn set_up() -> Result<()> {
     if !host::has("rustup") {
         bail!("rustup is not installed; install it as its home page shows, then start again");
     }
+    let _lock = lock::set_up()?;
     toolchain(RUST, &["clippy", "rustfmt"], Some(TARGET))?;
     toolchain(NIGHTLY, &["clippy", "rust-src"], None)?;
     bpf_linker()
@@ -46,10 +47,6 @@ pub(crate) fn nightly_cargo() -> Command {
 fn pinned(toolchain: &str) -> Command {
     let mut command = rustup(&["run", toolchain, "cargo"]);
     command.current_dir(host::workspace());
-    // C code in the crates is compiled with the machine's own compiler: it needs no musl headers.
-    if env::var_os("CC_x86_64_unknown_linux_musl").is_none() && !host::has("musl-gcc") {
-        command.env("CC_x86_64_unknown_linux_musl", "cc");
-    }
     command
 }
 

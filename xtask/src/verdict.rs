@@ -3,12 +3,23 @@
 //! A guest that dies says nothing about the tests that ran in it, so it must never look like one
 //! of them failing, and neither may a test's success hide that the kernel was ill.
 
+use std::time::Duration;
+
 /// What init prints last; `tests/src/guest/init.rs` writes it.
 const MARKER: &str = "lab: exit status ";
 /// What init prints when it cannot do its own part.
 const INIT_FAILED: &str = "lab: failed: ";
-/// What the kernel prints when it or a CPU of it is lost.
-const SIGNS_OF_DEATH: &[&str] = &["Kernel panic", "Oops", "soft lockup", "BUG:", INIT_FAILED];
+/// What the kernel prints when it or a CPU of it is lost, or when it finds itself in a state that
+/// it must not be in. The bracket ends the time stamp: other messages have the word inside.
+const SIGNS_OF_DEATH: &[&str] = &[
+    "Kernel panic",
+    "Oops",
+    "soft lockup",
+    "BUG:",
+    "] WARNING: ",
+    "] rcu: INFO: ",
+    INIT_FAILED,
+];
 
 /// The end of a guest.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +28,8 @@ pub(crate) enum Verdict {
     Status(u8),
     /// The guest died; the line that shows it.
     Died(String),
+    /// The guest printed nothing for so long.
+    Hung(Duration),
 }
 
 /// Reads the console so far; None while nothing is decided.
@@ -41,6 +54,15 @@ pub(crate) fn tail(console: &str) -> String {
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
+/// The last line that says anything, where a command's output stopped.
+pub(crate) fn last_line(output: &str) -> &str {
+    let lines = output.lines().map(str::trim);
+    lines
+        .rev()
+        .find(|line| !line.is_empty())
+        .unwrap_or("(there is none)")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,11 +81,26 @@ mod tests {
             "[   12.5] Oops: 0000 [#1] PREEMPT SMP",
             "[   12.5] Kernel panic - not syncing: Attempted to kill init!",
             "[   12.5] watchdog: BUG: soft lockup - CPU#1 stuck for 22s!",
+            "[   12.5] WARNING: CPU: 0 PID: 1 at net/core/dev.c:1 f+0x1/0x2",
+            "[   12.5] rcu: INFO: rcu_sched self-detected stall on CPU",
             "lab: failed: cannot mount /proc",
         ] {
             let console = format!("{line}\nlab: exit status 0\n");
             assert_eq!(verdict(&console), Some(Verdict::Died(line.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_message_about_a_warning_is_none() {
+        let console = "[    0.1] Spectre V2 : WARNING: eBPF\n[    0.2] rcu: Hierarchical RCU\n";
+        assert_eq!(verdict(console), None);
+    }
+
+    #[test]
+    fn the_last_line_is_where_output_stopped() {
+        assert_eq!(last_line("test a ... ok\ntest b ... "), "test b ...");
+        assert_eq!(last_line("test a ... ok\r\n\r\n"), "test a ... ok");
+        assert_eq!(last_line(""), "(there is none)");
     }
 
     #[test]

@@ -52,6 +52,12 @@ fn a_service_that_does_not_exist_is_an_error() {
 }
 
 #[cfg_attr(feature = "vm", test)]
+fn a_server_that_does_not_exist_is_an_error() {
+    let arguments = ["top", "--once", "-r", "10.2.9.9:80"];
+    assert_fails(Rights::Root, &arguments, FAILED, "10.2.9.9:80");
+}
+
+#[cfg_attr(feature = "vm", test)]
 fn an_interval_of_zero_is_wrong_usage() {
     assert_fails(Rights::Root, &["top", "-i", "0"], USAGE, "interval");
 }

@@ -8,11 +8,10 @@ use ipvs_observer_tests::{
     report::Report,
     services::Vip,
     traffic::{exchange, open},
-    wait,
 };
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::fixture::{Balanced, assert_latency_count, assert_total, summary};
+use crate::fixture::{Balanced, assert_latency_count, assert_total, await_no_connection, summary};
 
 const VIP: Vip = Vip::V4;
 const SERVERS: u8 = 3;
@@ -85,16 +84,6 @@ fn connections_that_lose_their_server_have_their_duration_once() {
 
 fn agent(lab: &Lab) -> Agent {
     Agent::start(lab.director(), &["-i", "500ms"]).expect("the agent starts")
-}
-
-/// Waits until IPVS has let go of every connection.
-fn await_no_connection(lab: &Lab) {
-    wait::until("every connection to expire", wait::PATIENCE, || {
-        let connections = lab.director().proc_net("ip_vs_conn")?;
-        // The first line has the titles.
-        Ok((connections.lines().count() == 1).then_some(()))
-    })
-    .expect("IPVS lets go of them");
 }
 
 /// The records are taken away a moment after their connections.
