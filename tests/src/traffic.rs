@@ -11,7 +11,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -39,7 +39,6 @@ pub struct Server {
 struct ServerState {
     listener: TcpListener,
     answer_after: Duration,
-    stopping: AtomicBool,
     answered: AtomicU64,
     /// By number, so that a connection can take itself out when it ends.
     open: Mutex<BTreeMap<u64, TcpStream>>,
@@ -55,7 +54,6 @@ impl Server {
         let state = Arc::new(ServerState {
             listener,
             answer_after,
-            stopping: AtomicBool::new(false),
             answered: AtomicU64::new(0),
             open: Mutex::default(),
         });
@@ -83,7 +81,7 @@ impl Drop for Server {
 }
 
 impl ServerState {
-    /// Accepts until stopped; ends only after every connection has.
+    /// Accepts until stopped, and then ends every connection that is still open.
     fn accept(&self) {
         thread::scope(|scope| {
             for number in 0.. {
@@ -92,16 +90,14 @@ impl ServerState {
                 };
                 let Ok(twin) = stream.try_clone() else { break };
                 self.lock_open().insert(number, twin);
-                // A stop that came before the insertion did not see the connection.
-                if self.stopping.load(Ordering::SeqCst) {
-                    break;
-                }
                 scope.spawn(move || {
                     self.serve(stream);
                     self.lock_open().remove(&number);
                 });
             }
-            self.lock_open().clear();
+            for stream in self.lock_open().values() {
+                let _already_closed = stream.shutdown(Shutdown::Both);
+            }
         });
     }
 
@@ -122,11 +118,7 @@ impl ServerState {
 
     /// Shutting a listener down wakes its `accept` with an error.
     fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
         let _already_stopped = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
-        for stream in self.lock_open().values() {
-            let _already_closed = stream.shutdown(Shutdown::Both);
-        }
     }
 
     fn lock_open(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, TcpStream>> {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::{
     build, host,
     kernel::KernelChoice,
-    qemu::{self, Clock, Machine, Tick},
+    qemu::{self, Clock, Machine},
     step, toolchain,
 };
 
@@ -34,11 +34,7 @@ pub(crate) fn run(duration: &str, choice: &KernelChoice) -> Result<ExitCode> {
     let kernel = choice.get()?;
     let binaries = build::lab()?;
     let machine = Machine {
-        // The delays that it shows are 10 and 20 ms: only exact timers keep them so.
-        clock: Clock::Wall {
-            cpus: 2,
-            tick: Tick::OneShot,
-        },
+        clock: Clock::Wall { cpus: 2 },
         silence: Some(SILENCE),
         load: Vec::new(),
         command: ["/bin/lab", "demo", "--duration", duration]

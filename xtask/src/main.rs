@@ -30,7 +30,7 @@ use clap::{Args, Parser};
 
 use crate::{
     kernel::KernelChoice,
-    qemu::{Clock, Machine, Tick},
+    qemu::{Clock, Machine},
 };
 
 /// Builds, tests and shows ipvs-observer.
@@ -121,10 +121,7 @@ fn run(task: Xtask) -> Result<ExitCode> {
             let clock = if icount {
                 Clock::Instructions
             } else {
-                Clock::Wall {
-                    cpus: smp,
-                    tick: Tick::Periodic,
-                }
+                Clock::Wall { cpus: smp }
             };
             vm::run(
                 &kernel.choice()?,

@@ -36,29 +36,15 @@ const POLL: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 const COMMAND_LINE: &str =
     "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr net.ifnames=0 random.trust_cpu=on";
-/// Keeps the guest's timer in periodic mode, at 250 interrupts a second.
-const PERIODIC_TICK: &str = "nohz=off highres=off";
 
 /// What passes for time in the guest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Clock {
     /// The host's clock: every CPU runs at once, durations mean nothing.
-    Wall { cpus: u32, tick: Tick },
+    Wall { cpus: u32 },
     /// One nanosecond per executed instruction on one CPU: durations are exact, and idle time is
     /// skipped.
     Instructions,
-}
-
-/// How the guest's timer interrupts it while every CPU runs at once.
-///
-/// Multi-threaded emulation now and then loses the interrupt of a one-shot timer, and the CPU
-/// that waits for it sleeps for ever. A lost tick of a periodic one is made up by the next.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Tick {
-    /// At a fixed rate: a lost tick is not missed, and sleeps are as coarse as the ticks.
-    Periodic,
-    /// When something is due: sleeps are exact, and a boot in some dozens hangs.
-    OneShot,
 }
 
 /// What to boot a kernel for.
@@ -94,7 +80,7 @@ pub(crate) fn set_up() -> Result<()> {
 /// nothing about the command.
 pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> Result<Ended> {
     let mode = match machine.clock {
-        Clock::Wall { cpus, .. } => format!("smp{cpus}"),
+        Clock::Wall { cpus } => format!("smp{cpus}"),
         Clock::Instructions => "icount".to_owned(),
     };
     let folder = host::target()
@@ -123,16 +109,11 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         "-nic",
         "none",
     ]);
-    let mut kernel_parameters = COMMAND_LINE.to_owned();
     // Emulated cmpxchg16b now and then corrupts the guest's flags.
     command.args(["-cpu", "max,-cx16", "-m", "2048"]);
     match machine.clock {
-        Clock::Wall { cpus, tick } => {
+        Clock::Wall { cpus } => {
             command.args(["-accel", "tcg,thread=multi", "-smp", &cpus.to_string()]);
-            match tick {
-                Tick::Periodic => kernel_parameters = format!("{COMMAND_LINE} {PERIODIC_TICK}"),
-                Tick::OneShot => {}
-            }
         }
         Clock::Instructions => {
             command.args([
@@ -149,7 +130,7 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(&archive);
-    command.args(["-append", &kernel_parameters]);
+    command.args(["-append", COMMAND_LINE]);
     command
         .arg("-serial")
         .arg(format!("file:{}", console.display()));

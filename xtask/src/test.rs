@@ -15,7 +15,7 @@ use crate::{
     kernel::{Kernel, KernelChoice},
     libtest::{self, Results},
     modules,
-    qemu::{self, Clock, Machine, Tick},
+    qemu::{self, Clock, Machine},
     step,
     toolchain::{self, TARGET},
 };
@@ -24,13 +24,7 @@ const KERNELS: &[&str] = &["6.1", "6.12", "7.2"];
 /// The tests of a VM are in two modules: what needs two CPUs at once and times nothing, and what
 /// needs exact time.
 const VM_SUITES: &[(&str, Clock)] = &[
-    (
-        "counts::",
-        Clock::Wall {
-            cpus: 2,
-            tick: Tick::Periodic,
-        },
-    ),
+    ("counts::", Clock::Wall { cpus: 2 }),
     ("timed::", Clock::Instructions),
 ];
 /// The longest test takes a quarter of this on a slow machine.
