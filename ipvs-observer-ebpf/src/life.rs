@@ -94,15 +94,19 @@ pub(crate) fn track(conn: Conn, is_fresh: bool) -> Result<u32, Loss> {
             Connection::NO_SLOT
         }
     };
-    let record = if is_fresh && slot != Connection::NO_SLOT {
+    let is_new = is_fresh && slot != Connection::NO_SLOT;
+    let record = if is_new {
         Connection::fresh(slot)
     } else {
-        count(slot, |counters| counters.preexisting += 1)?;
         Connection::preexisting(slot)
     };
     CONNECTIONS
         .insert(&conn.0, &record, 0)
         .map_err(|error| map_loss(error, Loss::ConnectionsFull))?;
+    // Not before: without room for a record every packet comes here.
+    if !is_new {
+        count(slot, |counters| counters.preexisting += 1)?;
+    }
     Ok(slot)
 }
 
