@@ -194,10 +194,12 @@ impl Observer {
 
 /// A filter that nothing matches is a mistake of the person who typed it.
 fn check_selection(selection: &Selection, table: &Table) -> Result<(), RunError> {
-    let unmatched = selection
-        .services
-        .iter()
-        .find(|filter| !table.services.keys().any(|id| filter.matches(id)));
+    let unmatched = selection.services.iter().find(|filter| {
+        !table
+            .services
+            .iter()
+            .any(|service| filter.matches(&service.id))
+    });
     if let Some(service) = unmatched {
         return Err(RunError::UnknownService(*service));
     }
@@ -205,10 +207,15 @@ fn check_selection(selection: &Selection, table: &Table) -> Result<(), RunError>
         let wanted = table
             .services
             .iter()
-            .filter(|(id, _)| selection.has_service(id));
+            .filter(|service| selection.has_service(&service.id));
         wanted
-            .flat_map(|(id, service)| service.destinations.keys().map(move |server| (id, server)))
-            .any(|(id, server)| filter.matches(id, server))
+            .flat_map(|service| {
+                service
+                    .destinations
+                    .iter()
+                    .map(|server| (service.id, server.id))
+            })
+            .any(|(service, server)| filter.matches(&service, &server))
     };
     match selection.servers.iter().find(|filter| !has(filter)) {
         Some(server) => Err(RunError::UnknownServer(*server)),
@@ -235,7 +242,7 @@ fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
     let netns = kernel.network_namespace()?;
     let configured: usize = table
         .services
-        .values()
+        .iter()
         .map(|service| 1 + service.destinations.len())
         .sum();
     let request = Request {

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ipvs_observer::{
     ipvs::{
         netlink::Ipvs,
+        table::Thresholds,
         wire::{
             Attribute, DestinationAttribute, IP_VS_SVC_F_PERSISTENT, IPVS_CMD_DEL_DEST,
             IPVS_CMD_DEL_SERVICE, IPVS_CMD_FLUSH, IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE,
@@ -60,10 +61,11 @@ pub fn set_weight(service: &ServiceId, destination: &DestinationId, weight: u32)
     // The request replaces all that can be set, so the rest is read first.
     let table = Ipvs::open()?.destinations(service)?;
     let current = table
-        .get(destination)
+        .into_iter()
+        .find(|current| current.id == *destination)
         .with_context(|| format!("service {service} has no destination {destination}"))?;
     ensure!(
-        current.upper_threshold == 0 && current.lower_threshold == 0,
+        current.thresholds.unwrap_or_default() == Thresholds::default(),
         "{destination} has thresholds, which setting the weight would drop"
     );
     let attributes = full_destination(service, destination, current.method, weight);

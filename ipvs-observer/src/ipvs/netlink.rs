@@ -122,11 +122,12 @@ impl Ipvs {
     }
 
     /// The destinations of `service`; none if there is no such service.
-    pub fn destinations(
-        &mut self,
-        service: &ServiceId,
-    ) -> Result<BTreeMap<DestinationId, Destination>, NetlinkError> {
-        Ok(self.dump_destinations(service)?.entries)
+    pub fn destinations(&mut self, service: &ServiceId) -> Result<Vec<Destination>, NetlinkError> {
+        Ok(self
+            .dump_destinations(service)?
+            .entries
+            .into_values()
+            .collect())
     }
 
     /// The whole table, read again while it changes and marked if it never held still.
@@ -137,14 +138,14 @@ impl Ipvs {
             let mut steady = true;
             for (id, service) in &mut services {
                 let (destinations, destinations_steady) = self.steady_destinations(id)?;
-                service.destinations = destinations;
+                service.destinations = destinations.into_values().collect();
                 steady &= destinations_steady;
             }
             let after = self.dump_services()?.entries;
             let unchanged = services.keys().eq(after.keys());
             if unchanged || attempt == ATTEMPTS {
                 return Ok(Table {
-                    services,
+                    services: services.into_values().collect(),
                     torn: !(unchanged && steady),
                 });
             }
@@ -199,7 +200,8 @@ impl Ipvs {
             .connection
             .dump::<_, Message>(self.family, &message, request)?;
         answer.into_entries(request, |message| {
-            table::destination(message, service.family())
+            let destination = table::destination(message, service.family())?;
+            Ok((destination.id, destination))
         })
     }
 }

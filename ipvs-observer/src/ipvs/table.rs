@@ -3,8 +3,8 @@
 //! Pure: which messages there are, and when to ask again, is [`super::netlink`]'s affair.
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -17,17 +17,17 @@ use super::wire::{
 use crate::model::id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId};
 
 /// All services of a network namespace with their real servers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
-    /// The services by what identifies them.
-    pub services: BTreeMap<ServiceId, Service>,
+    /// The services in the kernel's order, each once.
+    pub services: Vec<Service>,
     /// Whether the table changed under every attempt to read it, so that entries may be
     /// missing or outdated.
     pub torn: bool,
 }
 
 /// A virtual service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// What identifies it.
     pub id: ServiceId,
@@ -35,12 +35,16 @@ pub struct Service {
     pub scheduler: String,
     /// All `IP_VS_SVC_F_` bits, known or not.
     pub flags: u32,
-    /// How clients stay with their real server, where they do.
-    pub persistence: Option<Persistence>,
+    /// How long a client is remembered, where [`Service::is_persistent`] says that it is.
+    pub timeout_s: Option<u32>,
+    /// Which clients count as one, where they are remembered.
+    pub netmask: Option<Netmask>,
+    /// The engine that looks into the payload to tell clients apart, where one is set.
+    pub engine: Option<String>,
     /// What went through the service; absent if the kernel did not say.
-    pub stats: Option<Traffic>,
-    /// Its real servers by what identifies them.
-    pub destinations: BTreeMap<DestinationId, Destination>,
+    pub stats: Option<Stats>,
+    /// Its real servers in the kernel's order, each once.
+    pub destinations: Vec<Destination>,
 }
 
 impl Service {
@@ -48,17 +52,11 @@ impl Service {
     pub const fn is_one_packet(&self) -> bool {
         self.flags & IP_VS_SVC_F_ONEPACKET != 0
     }
-}
 
-/// How the clients of a persistent service are remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Persistence {
-    /// How long a client is remembered.
-    pub timeout_s: u32,
-    /// Which clients count as one.
-    pub netmask: Netmask,
-    /// The engine that looks into the payload to tell clients apart, where one is set.
-    pub engine: Option<String>,
+    /// Whether connections of one client stay with one real server.
+    pub const fn is_persistent(&self) -> bool {
+        self.flags & IP_VS_SVC_F_PERSISTENT != 0
+    }
 }
 
 /// The part of a client's address that persistence looks at.
@@ -71,8 +69,10 @@ pub enum Netmask {
 }
 
 /// A real server of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Destination {
+    /// What identifies it under its service.
+    pub id: DestinationId,
     /// How packets get to it.
     pub method: ForwardingMethod,
     /// Its share of new connections; 0 gives it none.
@@ -81,17 +81,62 @@ pub struct Destination {
     pub active: u32,
     /// Connections in any other state.
     pub inactive: u32,
-    /// Clients that are remembered.
-    pub persistent: u32,
-    /// Connections at which it is given no more; 0 is no limit.
-    pub upper_threshold: u32,
-    /// Connections below which it is given some again.
-    pub lower_threshold: u32,
+    /// Clients that are remembered; absent if the source does not say.
+    pub persistent: Option<u32>,
+    /// When it is given no more connections; absent if the source does not say.
+    pub thresholds: Option<Thresholds>,
+    /// How packets are wrapped; absent if the kernel or the source does not say.
+    pub tunnel: Option<Tunnel>,
     /// What went through it; absent if the kernel did not say.
-    pub stats: Option<Traffic>,
+    pub stats: Option<Stats>,
 }
 
-/// Totals since the entry was made or its counters were zeroed.
+/// Limits on the connections of a real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Connections at which it is given no more; 0 is no limit.
+    pub upper: u32,
+    /// Connections below which it is given some again.
+    pub lower: u32,
+}
+
+/// How packets to a real server of [`ForwardingMethod::Tunnel`] are wrapped; the kernel says it of every real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The outer protocol.
+    pub kind: TunnelKind,
+    /// The UDP port of [`TunnelKind::Gue`].
+    pub port: u16,
+    /// `IP_VS_TUNNEL_ENCAP_FLAG_` bits.
+    pub flags: u16,
+}
+
+/// `IP_VS_CONN_F_TUNNEL_TYPE_` of the uapi header `ip_vs.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelKind {
+    /// IP in IP.
+    IpIp,
+    /// Generic UDP encapsulation.
+    Gue,
+    /// Generic routing encapsulation.
+    Gre,
+    /// A kind that this program does not know.
+    Unknown(u8),
+}
+
+/// The counters of a service or real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Totals since the entry was made or its counters were zeroed.
+    pub traffic: Traffic,
+    /// Rates: the kernel's own, which it smooths over about 8 s, or with [`Stats::read_at`] those of the window measured.
+    /// Absent if they are not known.
+    pub rates: Option<TrafficRates>,
+    /// When the kernel's live counters were read, on `CLOCK_MONOTONIC`; absent for the copy that the kernel makes every 2 s.
+    pub read_at: Option<Duration>,
+}
+
+/// Counts of connections, packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Connections scheduled.
@@ -104,6 +149,71 @@ pub struct Traffic {
     pub in_bytes: u64,
     /// Bytes to clients.
     pub out_bytes: u64,
+}
+
+/// [`Traffic`] per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TrafficRates {
+    /// Connections scheduled per second.
+    pub connections: f64,
+    /// Packets per second from clients.
+    pub in_packets: f64,
+    /// Packets per second to clients.
+    pub out_packets: f64,
+    /// Bytes per second from clients.
+    pub in_bytes: f64,
+    /// Bytes per second to clients.
+    pub out_bytes: f64,
+}
+
+/// What IPVS says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// `NVERSION(major, minor, patch)` of `include/net/ip_vs.h`: a byte each.
+    pub version: u32,
+    /// Buckets of the connection table.
+    pub connection_table_size: u32,
+}
+
+/// How long connections are kept while nothing passes, as `ipvsadm --set` sets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Of established TCP connections.
+    pub tcp_s: u32,
+    /// Of TCP connections after a FIN.
+    pub tcp_fin_s: u32,
+    /// Of UDP.
+    pub udp_s: u32,
+}
+
+/// A thread that exchanges connections with other directors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// What it does.
+    pub state: DaemonState,
+    /// The interface it multicasts through.
+    pub interface: String,
+    /// Which directors belong together.
+    pub sync_id: u32,
+    /// Longest message in bytes; absent if the kernel does not say.
+    pub sync_maxlen: Option<u16>,
+    /// The multicast group; absent if the kernel does not say.
+    pub group: Option<IpAddr>,
+    /// The UDP port; absent if the kernel does not say.
+    pub port: Option<u16>,
+    /// Hops of the messages; absent if the kernel does not say.
+    pub ttl: Option<u8>,
+}
+
+/// `IP_VS_STATE_` of the uapi header `ip_vs.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaemonState {
+    /// Sends.
+    Master,
+    /// Receives.
+    Backup,
+    /// A state that this program does not know.
+    Unknown(u32),
 }
 
 /// A message that does not describe what it should.
@@ -148,7 +258,7 @@ pub fn service(message: &Message) -> Result<Service, TableError> {
     let mut timeout_s = 0;
     let mut raw_netmask = [0; 4];
     let mut engine = None;
-    let mut stats = Stats::default();
+    let mut stats = StatsNests::default();
     for attribute in attributes {
         match attribute {
             ServiceAttribute::Family(value) => raw_family = Some(*value),
@@ -183,18 +293,15 @@ pub fn service(message: &Message) -> Result<Service, TableError> {
         AddressFamily::Ipv4 => Netmask::Ipv4(raw_netmask.into()),
         AddressFamily::Ipv6 => Netmask::Ipv6(prefix_length(raw_netmask)),
     };
-    let persistence = (flags & IP_VS_SVC_F_PERSISTENT != 0).then_some(Persistence {
-        timeout_s,
-        netmask,
-        engine,
-    });
     Ok(Service {
         id,
         scheduler: scheduler.ok_or_else(|| missing("IPVS_SVC_ATTR_SCHED_NAME"))?,
         flags,
-        persistence,
-        stats: stats.traffic(),
-        destinations: BTreeMap::new(),
+        timeout_s: Some(timeout_s),
+        netmask: Some(netmask),
+        engine,
+        stats: stats.read(),
+        destinations: Vec::new(),
     })
 }
 
@@ -202,7 +309,7 @@ pub fn service(message: &Message) -> Result<Service, TableError> {
 pub fn destination(
     message: &Message,
     service_family: AddressFamily,
-) -> Result<(DestinationId, Destination), TableError> {
+) -> Result<Destination, TableError> {
     let attributes = message.attributes.iter().find_map(|attribute| {
         if let Attribute::Destination(attributes) = attribute {
             Some(attributes)
@@ -221,7 +328,7 @@ pub fn destination(
     let mut port = None;
     let mut method = None;
     let mut weight = None;
-    let mut stats = Stats::default();
+    let mut stats = StatsNests::default();
     let [mut active, mut inactive, mut persistent] = [0; 3];
     let [mut upper_threshold, mut lower_threshold] = [0; 2];
     for attribute in attributes {
@@ -256,28 +363,31 @@ pub fn destination(
         ),
         port: port.ok_or_else(|| missing("IPVS_DEST_ATTR_PORT"))?,
     };
-    let destination = Destination {
+    Ok(Destination {
+        id,
         method: method.ok_or_else(|| missing("IPVS_DEST_ATTR_FWD_METHOD"))?,
         weight: weight.ok_or_else(|| missing("IPVS_DEST_ATTR_WEIGHT"))?,
         active,
         inactive,
-        persistent,
-        upper_threshold,
-        lower_threshold,
-        stats: stats.traffic(),
-    };
-    Ok((id, destination))
+        persistent: Some(persistent),
+        thresholds: Some(Thresholds {
+            upper: upper_threshold,
+            lower: lower_threshold,
+        }),
+        tunnel: None,
+        stats: stats.read(),
+    })
 }
 
 /// The statistics nests of an entry, of which kernels since 4.1 send both.
 #[derive(Default)]
-struct Stats<'a> {
+struct StatsNests<'a> {
     narrow: Option<&'a [StatsAttribute]>,
     wide: Option<&'a [StatsAttribute]>,
 }
 
-impl Stats<'_> {
-    fn traffic(&self) -> Option<Traffic> {
+impl StatsNests<'_> {
+    fn read(&self) -> Option<Stats> {
         let mut traffic = Traffic::default();
         for attribute in self.wide.or(self.narrow)? {
             let StatsAttribute::Counter { kind, value } = attribute else {
@@ -293,7 +403,11 @@ impl Stats<'_> {
             };
             *slot = (*value).into();
         }
-        Some(traffic)
+        Some(Stats {
+            traffic,
+            rates: None,
+            read_at: None,
+        })
     }
 }
 

@@ -142,12 +142,16 @@ impl Ledger {
                 }
             }
         }
-        for (id, mut facts) in table.services {
-            let service = self.services.entry(id).or_default();
-            service.own.enter(facts.stats, at);
-            for (id, facts) in mem::take(&mut facts.destinations) {
-                let destination = service.destinations.entry(id).or_default();
-                destination.account.enter(facts.stats, at);
+        for mut facts in table.services {
+            let service = self.services.entry(facts.id).or_default();
+            service
+                .own
+                .enter(facts.stats.map(|stats| stats.traffic), at);
+            for facts in mem::take(&mut facts.destinations) {
+                let destination = service.destinations.entry(facts.id).or_default();
+                destination
+                    .account
+                    .enter(facts.stats.map(|stats| stats.traffic), at);
                 destination.facts = Some(facts);
             }
             service.facts = Some(facts);

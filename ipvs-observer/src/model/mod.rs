@@ -8,6 +8,7 @@ pub mod filter;
 pub mod id;
 pub mod latency;
 pub mod ledger;
+pub mod listing;
 pub mod rates;
 pub mod sample;
 pub mod snapshot;

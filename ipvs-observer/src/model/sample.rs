@@ -34,7 +34,7 @@ pub struct Readings {
 }
 
 /// Everything that one tick read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// When the maps were read.
     pub at: Timestamp,

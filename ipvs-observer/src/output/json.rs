@@ -121,7 +121,8 @@ struct FactsObject {
     weight: u32,
     active: u32,
     inactive: u32,
-    persistent: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persistent: Option<u32>,
 }
 
 #[derive(Serialize)]

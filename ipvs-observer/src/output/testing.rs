@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use ipvs_observer_common::{Counters, Loss, Measure, bucket_of};
 
 use crate::{
-    ipvs::table::{Destination, Service, Table, Traffic},
+    ipvs::table::{Destination, Service, Stats, Table, Thresholds, Traffic},
     model::{
         activity::Activity,
         id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId},
@@ -161,32 +161,36 @@ fn table(n_servers: u16, in_packets: u64) -> Table {
         in_bytes: in_packets * 60,
         out_bytes: in_packets * 1400,
     };
-    let destination = Destination {
+    let stats = Some(Stats {
+        traffic,
+        ..Stats::default()
+    });
+    let destination = |id| Destination {
+        id,
         method: ForwardingMethod::Masquerade,
         weight: 1,
         active: 3,
         inactive: 40,
-        persistent: 0,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        stats: Some(traffic),
+        persistent: Some(0),
+        thresholds: Some(Thresholds::default()),
+        tunnel: None,
+        stats,
     };
     let service = |id, destinations| Service {
         id,
         scheduler: "wlc".to_owned(),
         flags: 0,
-        persistence: None,
-        stats: Some(traffic),
+        timeout_s: Some(0),
+        netmask: None,
+        engine: None,
+        stats,
         destinations,
     };
     let servers = (1..=n_servers)
-        .map(|number| (server(number), destination))
+        .map(|number| destination(server(number)))
         .collect();
     Table {
-        services: BTreeMap::from([
-            (web(), service(web(), servers)),
-            (marked(), service(marked(), BTreeMap::new())),
-        ]),
+        services: vec![service(web(), servers), service(marked(), Vec::new())],
         torn: false,
     }
 }

@@ -15,7 +15,7 @@ fn service_from(attributes: Vec<ServiceAttribute>) -> Result<Service, TableError
 fn destination_from(
     attributes: Vec<DestinationAttribute>,
     service_family: AddressFamily,
-) -> Result<(DestinationId, Destination), TableError> {
+) -> Result<Destination, TableError> {
     let message = Message {
         command: IPVS_CMD_NEW_DEST,
         attributes: vec![Attribute::Destination(attributes)],
@@ -61,7 +61,7 @@ fn an_address_service_is_read() {
     assert_eq!(service.id.to_string(), "TCP 192.0.2.10:80");
     assert_eq!(service.scheduler, "wlc");
     assert_eq!(service.flags, 0x2);
-    assert_eq!(service.persistence, None);
+    assert!(!service.is_persistent());
     assert_eq!(service.stats, None);
     assert!(!service.is_one_packet());
 }
@@ -87,13 +87,12 @@ fn persistence_is_there_only_with_its_flag() {
     attributes.push(ServiceAttribute::Timeout(360));
     attributes.push(ServiceAttribute::Netmask([255, 255, 255, 0]));
     attributes.push(ServiceAttribute::PersistenceEngine("sip".to_owned()));
-    let expected = Persistence {
-        timeout_s: 360,
-        netmask: Netmask::Ipv4(Ipv4Addr::new(255, 255, 255, 0)),
-        engine: Some("sip".to_owned()),
-    };
     let service = service_from(attributes).unwrap();
-    assert_eq!(service.persistence, Some(expected));
+    assert!(service.is_persistent());
+    assert_eq!(service.timeout_s, Some(360));
+    let netmask = Netmask::Ipv4(Ipv4Addr::new(255, 255, 255, 0));
+    assert_eq!(service.netmask, Some(netmask));
+    assert_eq!(service.engine.as_deref(), Some("sip"));
 }
 
 #[test]
@@ -109,8 +108,8 @@ fn the_netmask_of_ipv6_is_a_prefix_length() {
         ServiceAttribute::Flags { flags: 1, mask: 1 },
         ServiceAttribute::Netmask(64_u32.to_ne_bytes()),
     ];
-    let persistence = service_from(attributes).unwrap().persistence.unwrap();
-    assert_eq!(persistence.netmask, Netmask::Ipv6(64));
+    let service = service_from(attributes).unwrap();
+    assert_eq!(service.netmask, Some(Netmask::Ipv6(64)));
 }
 
 #[test]
@@ -126,11 +125,11 @@ fn wide_statistics_win_over_narrow_ones() {
     ];
     let mut attributes = plain_destination();
     attributes.push(DestinationAttribute::Stats(narrow.clone()));
-    let (_, old) = destination_from(attributes.clone(), AddressFamily::Ipv4).unwrap();
-    assert_eq!(old.stats.unwrap().connections, 1);
+    let old = destination_from(attributes.clone(), AddressFamily::Ipv4).unwrap();
+    assert_eq!(old.stats.unwrap().traffic.connections, 1);
 
     attributes.insert(0, DestinationAttribute::Stats64(wide));
-    let (_, new) = destination_from(attributes, AddressFamily::Ipv4).unwrap();
+    let new = destination_from(attributes, AddressFamily::Ipv4).unwrap();
     let expected = Traffic {
         connections: 5_000_000_000,
         in_packets: 2,
@@ -138,18 +137,18 @@ fn wide_statistics_win_over_narrow_ones() {
         in_bytes: 4,
         out_bytes: 5,
     };
-    assert_eq!(new.stats, Some(expected));
+    assert_eq!(new.stats.unwrap().traffic, expected);
 }
 
 #[test]
 fn the_family_of_a_destination_is_its_own_or_else_the_services() {
-    let (id, _) = destination_from(plain_destination(), AddressFamily::Ipv4).unwrap();
-    assert_eq!(id.to_string(), "192.0.2.10:8080");
+    let found = destination_from(plain_destination(), AddressFamily::Ipv4).unwrap();
+    assert_eq!(found.id.to_string(), "192.0.2.10:8080");
 
     let mut attributes = plain_destination();
     attributes.push(DestinationAttribute::Family(AF_INET));
-    let (id, _) = destination_from(attributes, AddressFamily::Ipv6).unwrap();
-    assert_eq!(id.to_string(), "192.0.2.10:8080");
+    let found = destination_from(attributes, AddressFamily::Ipv6).unwrap();
+    assert_eq!(found.id.to_string(), "192.0.2.10:8080");
 }
 
 #[test]

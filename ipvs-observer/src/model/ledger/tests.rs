@@ -1,12 +1,12 @@
 //! What comes, goes and comes again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ipvs_observer_common::{Counters, Measure, bucket_of};
 
 use super::Ledger;
 use crate::{
-    ipvs::table::{Destination, Service, Table, Traffic},
+    ipvs::table::{Destination, Service, Stats, Table, Thresholds},
     model::{
         activity::Activity,
         id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
@@ -34,29 +34,33 @@ fn server(last_byte: u8) -> DestinationId {
 }
 
 fn table(servers: &[u8]) -> Table {
-    let destination = Destination {
+    let stats = Some(Stats::default());
+    let destination = |id| Destination {
+        id,
         method: ForwardingMethod::Masquerade,
         weight: 1,
         active: 3,
         inactive: 0,
-        persistent: 0,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        stats: Some(Traffic::default()),
+        persistent: Some(0),
+        thresholds: Some(Thresholds::default()),
+        tunnel: None,
+        stats,
     };
     let service = Service {
         id: service_id(),
         scheduler: "rr".to_owned(),
         flags: 0,
-        persistence: None,
-        stats: Some(Traffic::default()),
+        timeout_s: Some(0),
+        netmask: None,
+        engine: None,
+        stats,
         destinations: servers
             .iter()
-            .map(|&last| (server(last), destination))
+            .map(|&last| destination(server(last)))
             .collect(),
     };
     Table {
-        services: BTreeMap::from([(service_id(), service)]),
+        services: vec![service],
         torn: false,
     }
 }
