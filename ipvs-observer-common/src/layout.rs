@@ -84,6 +84,16 @@ pub struct SkbLayout {
     pub data: Field,
 }
 
+/// Where a service or destination keeps its counters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatsLayout {
+    /// `struct ip_vs_cpu_stats __percpu *`: what is counted.
+    pub cpustats: Field,
+    /// Where the counters stood when they were last zeroed: five times 8 bytes, in the order of [`crate::LiveEntry::counters`].
+    pub zero: Field,
+}
+
 /// Everything that the programs read of the kernel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,13 +110,19 @@ pub struct Layout {
     pub net_inum: Field,
     /// `struct sk_buff`.
     pub skb: SkbLayout,
+    /// `stats` of `struct ip_vs_dest`.
+    pub dest_stats: StatsLayout,
+    /// `stats` of `struct ip_vs_service`.
+    pub service_stats: StatsLayout,
+    /// `cnt` of `struct ip_vs_cpu_stats`: five times 8 bytes, in the order of [`crate::LiveEntry::counters`].
+    pub cpu_counters: Field,
     /// Not zero where `tcp_state_transition` has the length of the network header as its fifth argument.
     pub tcp_transition_has_iph_len: u32,
     /// Keeps the size a multiple of eight.
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Layout>() == (8 + 7 + 6 + 2 + 3) * size_of::<Field>() + 8);
+const _: () = assert!(size_of::<Layout>() == (8 + 7 + 6 + 2 + 3 + 5) * size_of::<Field>() + 8);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for this promise on types of globals")]

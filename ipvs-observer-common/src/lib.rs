@@ -12,6 +12,7 @@ mod connection;
 mod histogram;
 mod key;
 mod layout;
+mod live;
 pub mod maps;
 mod settings;
 
@@ -21,5 +22,6 @@ pub use histogram::{
     BUCKETS, GROUPING_BITS, OCTAVES, OVERFLOW, Range, SLOTS, UNDERFLOW, bounds_of, bucket_of,
 };
 pub use key::ServerKey;
-pub use layout::{ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout};
+pub use layout::{ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout};
+pub use live::{LIVE_ENTRIES, LiveEntry};
 pub use settings::Settings;

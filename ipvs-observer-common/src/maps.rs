@@ -14,6 +14,8 @@ pub const SLOTS: &str = "SLOTS";
 pub const FREE_SLOTS: &str = "FREE_SLOTS";
 /// [`crate::Connection`] of each `struct ip_vs_conn`, by its address.
 pub const CONNECTIONS: &str = "CONNECTIONS";
+/// The ring of [`crate::LiveEntry`], mapped by the agent.
+pub const LIVE: &str = "LIVE";
 /// The global with the [`crate::Settings`].
 pub const SETTINGS: &str = "SETTINGS";
 /// The global with the [`crate::Layout`].

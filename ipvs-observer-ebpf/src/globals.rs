@@ -4,10 +4,14 @@
 //! They go member by member: the whole layout would fill the stack of a program.
 
 use ipvs_observer_common::{
-    ConnLayout, DestLayout, Field, Layout, ServiceLayout, Settings, SkbLayout,
+    ConnLayout, DestLayout, Field, Layout, ServiceLayout, Settings, SkbLayout, StatsLayout,
 };
 
 const UNSET: Field = Field { offset: 0, size: 0 };
+const UNSET_STATS: StatsLayout = StatsLayout {
+    cpustats: UNSET,
+    zero: UNSET,
+};
 
 /// The kernel's layout.
 #[unsafe(no_mangle)]
@@ -46,6 +50,9 @@ pub(crate) static LAYOUT: Layout = Layout {
         data_len: UNSET,
         data: UNSET,
     },
+    dest_stats: UNSET_STATS,
+    service_stats: UNSET_STATS,
+    cpu_counters: UNSET,
     tcp_transition_has_iph_len: 0,
     reserved: 0,
 };
@@ -55,6 +62,11 @@ pub(crate) static LAYOUT: Layout = Layout {
 pub(crate) static SETTINGS: Settings = Settings {
     netns: 0,
     servers: 0,
+    process: 0,
+    cpus: 0,
+    pid_namespace_device: 0,
+    pid_namespace_inode: 0,
+    per_cpu_offset: 0,
 };
 
 /// Reads one member of a global.

@@ -12,6 +12,9 @@ pub(crate) const IP_VS_CONN_F_ONE_PACKET: u32 = 0x2000;
 /// `IP_VS_CONN_F_TEMPLATE` of the uapi header `ip_vs.h`: a persistence template, not a connection.
 pub(crate) const IP_VS_CONN_F_TEMPLATE: u32 = 0x1000;
 
+/// Bound of the walk over CPUs, for the verifier: Debian's kernels are built for as many.
+const MAX_CPUS: u32 = 8192;
+
 /// `AF_INET` of `include/linux/socket.h`.
 const AF_INET: u16 = 2;
 /// `IPPROTO_TCP` of the uapi header `in.h`.
@@ -57,28 +60,11 @@ impl Conn {
 
     /// The identity of the real server that the connection goes to.
     pub(crate) fn server_key(self) -> Result<ServerKey, Loss> {
-        let dest: u64 = read(self.0, frozen!(LAYOUT.conn.dest))?;
-        if dest == 0 {
+        let dest = Dest(read(self.0, frozen!(LAYOUT.conn.dest))?);
+        if dest.0 == 0 {
             return Err(Loss::Unbound);
         }
-        let server_family = read(dest, frozen!(LAYOUT.dest.af))?;
-        let mut key = ServerKey {
-            virtual_address: [0; 16],
-            address: read_address(dest, frozen!(LAYOUT.dest.addr), server_family)?,
-            firewall_mark: read(dest, frozen!(LAYOUT.dest.vfwmark))?,
-            family: self.family()?,
-            protocol: 0,
-            virtual_port: 0,
-            port: read(dest, frozen!(LAYOUT.dest.port))?,
-            server_family,
-            written: 0,
-        };
-        if key.firewall_mark == 0 {
-            key.protocol = read(dest, frozen!(LAYOUT.dest.protocol))?;
-            key.virtual_port = read(dest, frozen!(LAYOUT.dest.vport))?;
-            key.virtual_address = read_address(dest, frozen!(LAYOUT.dest.vaddr), key.family)?;
-        }
-        Ok(key)
+        dest.key(self.family()?)
     }
 
     fn family(self) -> Result<u16, Loss> {
@@ -89,6 +75,67 @@ impl Conn {
             read(self.0, field)
         }
     }
+}
+
+/// `struct ip_vs_dest *`.
+#[derive(Clone, Copy)]
+pub(crate) struct Dest(pub(crate) u64);
+
+impl Dest {
+    /// Its identity under a service of `service_family`.
+    #[inline(always)]
+    pub(crate) fn key(self, service_family: u16) -> Result<ServerKey, Loss> {
+        let server_family = read(self.0, frozen!(LAYOUT.dest.af))?;
+        let mut key = ServerKey {
+            virtual_address: [0; 16],
+            address: read_address(self.0, frozen!(LAYOUT.dest.addr), server_family)?,
+            firewall_mark: read(self.0, frozen!(LAYOUT.dest.vfwmark))?,
+            family: service_family,
+            protocol: 0,
+            virtual_port: 0,
+            port: read(self.0, frozen!(LAYOUT.dest.port))?,
+            server_family,
+            written: 0,
+        };
+        if key.firewall_mark == 0 {
+            key.protocol = read(self.0, frozen!(LAYOUT.dest.protocol))?;
+            key.virtual_port = read(self.0, frozen!(LAYOUT.dest.vport))?;
+            key.virtual_address = read_address(self.0, frozen!(LAYOUT.dest.vaddr), key.family)?;
+        }
+        Ok(key)
+    }
+}
+
+/// Live counters: connections, packets in and out, bytes in and out.
+pub(crate) type CounterValues = [u64; 5];
+
+/// Sums the counters of the structure at `owner` over all CPUs, and takes away where they stood when they were zeroed.
+#[inline(always)]
+pub(crate) fn live_counters(
+    owner: u64,
+    cpustats: Field,
+    zero: Field,
+) -> Result<CounterValues, Loss> {
+    let cpustats: u64 = read(owner, cpustats)?;
+    let counters = cpustats + u64::from(frozen!(LAYOUT.cpu_counters.offset));
+    let offsets = frozen!(SETTINGS.per_cpu_offset);
+    let cpus = frozen!(SETTINGS.cpus);
+    let mut sum: CounterValues = [0; 5];
+    for cpu in 0..MAX_CPUS {
+        if cpu >= cpus {
+            break;
+        }
+        let offset: u64 = read_at(offsets + u64::from(cpu) * 8)?;
+        let values: CounterValues = read_at(counters.wrapping_add(offset))?;
+        for (sum, value) in sum.iter_mut().zip(values) {
+            *sum = sum.wrapping_add(value);
+        }
+    }
+    let zero: CounterValues = read(owner, zero)?;
+    for (sum, zero) in sum.iter_mut().zip(zero) {
+        *sum = sum.wrapping_sub(zero);
+    }
+    Ok(sum)
 }
 
 /// `struct ip_vs_service *`.

@@ -22,6 +22,7 @@
 mod globals;
 mod kread;
 mod life;
+mod live;
 mod maps;
 mod pairing;
 mod record;

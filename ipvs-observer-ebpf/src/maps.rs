@@ -9,7 +9,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, Queue},
 };
 use ipvs_observer_common::{
-    Connection, Control, CpuBlock, ServerBlock, ServerKey, maps::MAX_CONNECTIONS,
+    Connection, Control, CpuBlock, LIVE_ENTRIES, LiveEntry, ServerBlock, ServerKey,
+    maps::MAX_CONNECTIONS,
 };
 
 use crate::pairing::Entry;
@@ -46,3 +47,11 @@ pub(crate) static CONNECTIONS: HashMap<u64, Connection> =
 /// Calls that have not returned: at most one for each task and interrupt level that is inside `ip_vs_schedule` or `ip_vs_leave`.
 #[map]
 pub(crate) static ENTRIES: HashMap<u64, Entry> = HashMap::with_max_entries(4096, 0);
+
+/// Written only while the agent itself dumps the table.
+#[map]
+pub(crate) static LIVE: Array<LiveEntry> = Array::with_max_entries(LIVE_ENTRIES, BPF_F_MMAPABLE);
+
+/// Entries ever written to [`LIVE`].
+#[map]
+pub(crate) static LIVE_WRITTEN: Array<u64> = Array::with_max_entries(1, 0);

@@ -29,7 +29,7 @@ use crate::{
         snapshot::Snapshot,
     },
     output::{Format, stdout::Stdout},
-    probe::{Probes, ProgramLog, Request},
+    probe::{LiveRequest, Probes, ProgramLog, Request},
 };
 
 /// Places for real servers and services that are configured while the agent runs.
@@ -249,9 +249,20 @@ fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
         // The kernel's inode numbers of namespaces are `unsigned int`.
         netns: u32::try_from(netns).unwrap_or_default(),
         servers: u32::try_from(configured + configured / 4 + SPARE_SERVERS).unwrap_or(u32::MAX),
+        live: live_request(kernel)?,
         with_log: log::max_level() >= log::LevelFilter::Debug,
     };
-    Ok(Probes::start(&resolved, request)?)
+    Ok(Probes::start(&resolved, &request)?)
+}
+
+/// What live counters take of this kernel.
+fn live_request(kernel: &Kernel) -> Result<LiveRequest, RunError> {
+    Ok(LiveRequest {
+        process: kernel.process()?,
+        per_cpu_offset: kernel
+            .symbol("__per_cpu_offset")
+            .map_err(|error| one_line(&error)),
+    })
 }
 
 /// Says what will be measured and what will not.

@@ -4,6 +4,7 @@
 
 mod capabilities;
 mod packets;
+mod symbols;
 
 use std::{
     fs, io,
@@ -15,6 +16,7 @@ use thiserror::Error;
 
 pub use capabilities::{Capabilities, Capability};
 pub use packets::PacketsError;
+pub use symbols::SymbolError;
 
 /// The file systems through which the kernel speaks.
 #[derive(Clone, Debug)]
@@ -29,6 +31,17 @@ pub struct BtfImages {
     pub base: Vec<u8>,
     /// Of the module `ip_vs`; absent where it is built in.
     pub ip_vs: Option<Vec<u8>>,
+}
+
+/// A process and its PID namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number in the namespace.
+    pub id: u32,
+    /// Device of the namespace as the kernel writes it, which is not how `stat` does.
+    pub namespace_device: u64,
+    /// Inode number of the namespace.
+    pub namespace_inode: u64,
 }
 
 /// A file that should be there and cannot be read.
@@ -78,6 +91,26 @@ impl Kernel {
         fs::metadata(&path)
             .map(|metadata| metadata.ino())
             .map_err(|source| ReadError { path, source })
+    }
+
+    /// This process as the kernel finds it in the PID namespace it runs in.
+    pub fn process(&self) -> Result<Process, ReadError> {
+        let path = self.root.join("proc/self/ns/pid");
+        let metadata = fs::metadata(&path).map_err(|source| ReadError { path, source })?;
+        let device = metadata.dev();
+        // `MKDEV` of `include/linux/kdev_t.h`.
+        let device =
+            u64::from(rustix::fs::major(device)) << 20 | u64::from(rustix::fs::minor(device));
+        Ok(Process {
+            id: std::process::id(),
+            namespace_device: device,
+            namespace_inode: metadata.ino(),
+        })
+    }
+
+    /// The address of a symbol of the kernel.
+    pub fn symbol(&self, name: &'static str) -> Result<u64, SymbolError> {
+        symbols::find(&self.root.join("proc/kallsyms"), name)
     }
 
     /// Packets that IPVS counted in this network namespace since it exists, in both directions, live.

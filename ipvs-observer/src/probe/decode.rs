@@ -14,6 +14,14 @@ const AF_INET: u16 = 2;
 /// `AF_INET6` of `include/linux/socket.h`.
 const AF_INET6: u16 = 10;
 
+/// A family as the kernel numbers it.
+pub(super) const fn family_number(family: AddressFamily) -> u16 {
+    match family {
+        AddressFamily::Ipv4 => AF_INET,
+        AddressFamily::Ipv6 => AF_INET6,
+    }
+}
+
 /// Whom `key` names; `None` while it is not written.
 pub(super) fn server_id(key: &ServerKey) -> Option<ServerId> {
     if key.written == 0 {

@@ -45,6 +45,7 @@ impl Loaded {
             .map_max_entries(maps::SLOTS, settings.servers)
             .map_max_entries(maps::FREE_SLOTS, settings.servers)
             .map_max_entries(maps::CPUS, sizes.cpus)
+            .map_max_entries(maps::CONNECTIONS, sizes.connections)
             .load(OBJECT)
             .map_err(|error| object_error(error, sizes.bytes()))?;
         fill_free_slots(&mut ebpf, settings.servers)?;

@@ -5,6 +5,7 @@
 //! kernel's bytes their names.
 
 mod decode;
+mod live;
 mod load;
 mod log;
 mod mapped;
@@ -13,42 +14,55 @@ mod servers;
 
 use std::io;
 
-use ipvs_observer_common::{CpuBlock, Loss, Measure, ServerBlock, Settings};
+use ipvs_observer_common::{CpuBlock, LIVE_ENTRIES, Loss, Measure, ServerBlock, Settings, maps};
 use thiserror::Error;
 
 use self::{load::Loaded, mapped::MappedArray, plan::Plan, servers::Servers};
 use crate::{
     btf::resolve::Resolved,
+    kernel::Process,
     model::{
         sample::Readings,
         snapshot::{Events, RefusedProbe},
     },
 };
 
-pub use self::log::ProgramLog;
+pub use self::{live::LiveCounters, log::ProgramLog};
 
 /// What a run asks of the probes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Inode number of the network namespace to observe.
     pub netns: u32,
     /// Real servers and services there is room for.
     pub servers: u32,
+    /// What live counters take.
+    pub live: LiveRequest,
     /// Whether messages of the programs are wanted.
     pub with_log: bool,
 }
 
-/// What the maps of the servers hold.
+/// What reading live counters takes.
+#[derive(Clone, Debug)]
+pub struct LiveRequest {
+    /// The agent itself, for whose dumps alone the programs act.
+    pub process: Process,
+    /// Address of `__per_cpu_offset`, or why it is not known.
+    pub per_cpu_offset: Result<u64, String>,
+}
+
+/// What the maps hold.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
     servers: u32,
     cpus: u32,
+    connections: u32,
 }
 
 impl Sizes {
     /// Elements of the map with a block for each server and CPU.
     fn blocks(self) -> Result<u32, LoadError> {
-        let Self { servers, cpus } = self;
+        let Self { servers, cpus, .. } = self;
         servers
             .checked_mul(cpus)
             .ok_or(LoadError::TooMany { servers, cpus })
@@ -68,6 +82,7 @@ pub struct Probes {
     n_cpus: usize,
     plan: Plan,
     seen: Totals,
+    live: Option<LiveCounters>,
 }
 
 /// What the programs counted of themselves since they are attached.
@@ -129,20 +144,83 @@ pub enum LoadError {
     NothingAttached(String),
 }
 
-impl Probes {
-    /// Loads the programs for the kernel of `resolved` and attaches those that fit it.
-    pub fn start(resolved: &Resolved, request: Request) -> Result<Self, LoadError> {
+impl LiveRequest {
+    fn settings(&self, netns: u32, sizes: Sizes) -> Settings {
+        Settings {
+            netns,
+            servers: sizes.servers,
+            process: self.process.id,
+            cpus: sizes.cpus,
+            pid_namespace_device: self.process.namespace_device,
+            pid_namespace_inode: self.process.namespace_inode,
+            per_cpu_offset: *self.per_cpu_offset.as_ref().unwrap_or(&0),
+        }
+    }
+
+    fn restrict(&self, plan: &mut Plan) {
+        if let Err(reason) = &self.per_cpu_offset {
+            plan.refuse_live(reason);
+        }
+    }
+}
+
+/// The programs that read live counters, without any that measure; dropping them detaches.
+#[derive(Debug)]
+pub struct LiveProbes {
+    /// Holds the links.
+    _loaded: Loaded,
+    counters: LiveCounters,
+}
+
+impl LiveProbes {
+    /// Loads and attaches them.
+    pub fn start(resolved: &Resolved, request: &LiveRequest) -> Result<Self, LoadError> {
         let possible =
             aya::util::nr_cpus().map_err(|(path, source)| LoadError::Cpus(path, source))?;
-        let settings = Settings {
-            netns: request.netns,
-            servers: request.servers,
+        // The object has all maps, of which only the log is used.
+        let sizes = Sizes {
+            servers: 1,
+            cpus: possible.get(),
+            connections: 1,
         };
-        let mut plan = Plan::from(resolved);
+        let mut plan = Plan::live(resolved);
+        request.restrict(&mut plan);
+        let settings = request.settings(0, sizes);
+        let loaded = Loaded::new(&mut plan, &resolved.layout, settings, sizes, false)?;
+        if !plan.has_live() {
+            return Err(LoadError::NothingAttached(plan.reasons()));
+        }
+        let counters = live_counters(&loaded)?;
+        Ok(Self {
+            _loaded: loaded,
+            counters,
+        })
+    }
+
+    /// The counters that the kernel logs during a dump.
+    pub const fn counters(&mut self) -> &mut LiveCounters {
+        &mut self.counters
+    }
+}
+
+fn live_counters(loaded: &Loaded) -> Result<LiveCounters, LoadError> {
+    let log = loaded.map_array(maps::LIVE, LIVE_ENTRIES as usize)?;
+    Ok(LiveCounters::new(log))
+}
+
+impl Probes {
+    /// Loads the programs for the kernel of `resolved` and attaches those that fit it.
+    pub fn start(resolved: &Resolved, request: &Request) -> Result<Self, LoadError> {
+        let possible =
+            aya::util::nr_cpus().map_err(|(path, source)| LoadError::Cpus(path, source))?;
         let sizes = Sizes {
             servers: request.servers,
             cpus: possible.get(),
+            connections: maps::MAX_CONNECTIONS,
         };
+        let settings = request.live.settings(request.netns, sizes);
+        let mut plan = Plan::full(resolved);
+        request.live.restrict(&mut plan);
         let loaded = Loaded::new(
             &mut plan,
             &resolved.layout,
@@ -151,24 +229,23 @@ impl Probes {
             request.with_log,
         )?;
         if plan.measures().is_empty() {
-            let reasons = plan
-                .refused
-                .iter()
-                .map(|refused| format!("{}: {}", refused.function, refused.reason));
-            return Err(LoadError::NothingAttached(
-                reasons.collect::<Vec<_>>().join("; "),
-            ));
+            return Err(LoadError::NothingAttached(plan.reasons()));
         }
         let n_cpus = possible.get() as usize;
         let slots = request.servers as usize;
         let servers = Servers::new(
-            loaded.map_array(ipvs_observer_common::maps::SERVERS, n_cpus * slots)?,
-            loaded.map_array(ipvs_observer_common::maps::SERVER_KEYS, slots)?,
-            loaded.map_array(ipvs_observer_common::maps::CONTROL, 1)?,
+            loaded.map_array(maps::SERVERS, n_cpus * slots)?,
+            loaded.map_array(maps::SERVER_KEYS, slots)?,
+            loaded.map_array(maps::CONTROL, 1)?,
             n_cpus,
             slots,
         );
-        let cpus = loaded.map_array(ipvs_observer_common::maps::CPUS, n_cpus)?;
+        let cpus = loaded.map_array(maps::CPUS, n_cpus)?;
+        let live = if plan.has_live() {
+            Some(live_counters(&loaded)?)
+        } else {
+            None
+        };
         Ok(Self {
             loaded,
             servers,
@@ -176,7 +253,13 @@ impl Probes {
             n_cpus,
             plan,
             seen: Totals::default(),
+            live,
         })
+    }
+
+    /// The counters that the kernel logs during a dump, where its programs are attached.
+    pub const fn live(&mut self) -> Option<&mut LiveCounters> {
+        self.live.as_mut()
     }
 
     /// What the programs saw since the last call.

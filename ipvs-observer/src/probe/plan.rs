@@ -27,7 +27,13 @@ const SCHEDULE_RETURN: Probe = probe("ip_vs_schedule_return", "ip_vs_schedule");
 const LEAVE: Probe = probe("ip_vs_leave", "ip_vs_leave");
 const LEAVE_RETURN: Probe = probe("ip_vs_leave_return", "ip_vs_leave");
 
-/// Every probe in the order of attaching.
+const FILL_SERVICE: Probe = probe("ip_vs_genl_fill_service", "ip_vs_genl_fill_service");
+const FILL_DEST: Probe = probe("ip_vs_genl_fill_dest", "ip_vs_genl_fill_dest");
+
+/// What reads live counters while the agent dumps the table.
+const LIVE: [Probe; 2] = [FILL_SERVICE, FILL_DEST];
+
+/// Every probe on connections in the order of attaching.
 ///
 /// What ends records comes before what makes them, so that none is left behind; packets come before new connections, so
 /// that none is taken for new whose first packet was missed; returns come before entries, so that no entry waits in vain.
@@ -77,12 +83,22 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn from(resolved: &Resolved) -> Self {
+    /// Everything.
+    pub(super) fn full(resolved: &Resolved) -> Self {
+        Self::of(PROBES.into_iter().chain(LIVE), resolved)
+    }
+
+    /// Only what reads live counters.
+    pub(super) fn live(resolved: &Resolved) -> Self {
+        Self::of(LIVE, resolved)
+    }
+
+    fn of(probes: impl IntoIterator<Item = Probe>, resolved: &Resolved) -> Self {
         let mut plan = Self {
             probes: Vec::new(),
             refused: Vec::new(),
         };
-        for probe in PROBES {
+        for probe in probes {
             match resolved.functions.get(probe.function) {
                 Some(Ok(())) => plan.probes.push(probe),
                 Some(Err(refusal)) => plan.refuse(probe, refusal.to_string()),
@@ -117,6 +133,29 @@ impl Plan {
         let all = Events::ALL.into_iter();
         all.filter(|&events| self.has(events_need(events)))
             .collect()
+    }
+
+    /// Why probes are not attached, on one line.
+    pub(super) fn reasons(&self) -> String {
+        let reasons = self
+            .refused
+            .iter()
+            .map(|refused| format!("{}: {}", refused.function, refused.reason));
+        reasons.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Whether the probes left in the plan give live counters.
+    pub(super) fn has_live(&self) -> bool {
+        self.has(&LIVE)
+    }
+
+    /// Gives up on live counters.
+    pub(super) fn refuse_live(&mut self, reason: &str) {
+        for probe in LIVE {
+            if self.probes.contains(&probe) {
+                self.refuse(probe, reason.to_owned());
+            }
+        }
     }
 
     fn has(&self, probes: &[Probe]) -> bool {

@@ -51,7 +51,7 @@ const SCHEDULE: &[(usize, &str, Shape)] = &[
     (1, "skb", Shape::Pointer("sk_buff")),
 ];
 
-pub(super) const FUNCTIONS: [Function; 8] = [
+pub(super) const FUNCTIONS: [Function; 10] = [
     Function {
         name: "tcp_state_transition",
         parameters: TRANSITION,
@@ -107,6 +107,24 @@ pub(super) const FUNCTIONS: [Function; 8] = [
         returns: Some(U32),
         may_have_iph_len: false,
         reads: SCHEDULING,
+    },
+    Function {
+        name: "ip_vs_genl_fill_service",
+        parameters: &[(1, "svc", Shape::Pointer("ip_vs_service"))],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: &[
+            Structure::Service,
+            Structure::ServiceStats,
+            Structure::CpuStats,
+        ],
+    },
+    Function {
+        name: "ip_vs_genl_fill_dest",
+        parameters: &[(1, "dest", Shape::Pointer("ip_vs_dest"))],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: &[Structure::Dest, Structure::DestStats, Structure::CpuStats],
     },
 ];
 

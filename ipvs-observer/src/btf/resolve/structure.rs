@@ -1,6 +1,8 @@
 //! The structures that the programs read, and where their members lie.
 
-use ipvs_observer_common::{ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout};
+use ipvs_observer_common::{
+    ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout,
+};
 
 use super::{
     Refusal,
@@ -17,23 +19,32 @@ pub(super) enum Structure {
     NetnsIpvs,
     Net,
     Skb,
+    /// The counters of [`Structure::Dest`].
+    DestStats,
+    /// The counters of [`Structure::Service`].
+    ServiceStats,
+    CpuStats,
 }
 
 impl Structure {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Conn,
         Self::Dest,
         Self::Service,
         Self::NetnsIpvs,
         Self::Net,
         Self::Skb,
+        Self::DestStats,
+        Self::ServiceStats,
+        Self::CpuStats,
     ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Conn => "ip_vs_conn",
-            Self::Dest => "ip_vs_dest",
-            Self::Service => "ip_vs_service",
+            Self::Dest | Self::DestStats => "ip_vs_dest",
+            Self::Service | Self::ServiceStats => "ip_vs_service",
+            Self::CpuStats => "ip_vs_cpu_stats",
             Self::NetnsIpvs => "netns_ipvs",
             Self::Net => "net",
             Self::Skb => "sk_buff",
@@ -104,8 +115,51 @@ impl Reader<'_> {
                     data: self.member("data", Shape::Bytes)?,
                 };
             }
+            Structure::DestStats => layout.dest_stats = self.stats()?,
+            Structure::ServiceStats => layout.service_stats = self.stats()?,
+            Structure::CpuStats => {
+                layout.cpu_counters = self.counters([
+                    "cnt.conns",
+                    "cnt.inpkts",
+                    "cnt.outpkts",
+                    "cnt.inbytes",
+                    "cnt.outbytes",
+                ])?;
+            }
         }
         Ok(())
+    }
+
+    fn stats(&self) -> Result<StatsLayout, Refusal> {
+        Ok(StatsLayout {
+            cpustats: self.member("stats.cpustats", Shape::Pointer("ip_vs_cpu_stats"))?,
+            zero: self.counters([
+                "stats.kstats0.conns",
+                "stats.kstats0.inpkts",
+                "stats.kstats0.outpkts",
+                "stats.kstats0.inbytes",
+                "stats.kstats0.outbytes",
+            ])?,
+        })
+    }
+
+    /// Five counters that follow each other: the programs read them at once.
+    fn counters(&self, members: [&'static str; 5]) -> Result<Field, Refusal> {
+        let [first, others @ ..] = members;
+        let mut all = self.member(first, Shape::Counter)?;
+        for member in others {
+            let next = self.member(member, Shape::Counter)?;
+            if next.offset != all.offset + all.size {
+                return Err(Refusal::Member {
+                    structure: self.structure.name(),
+                    member,
+                    expected: "a counter behind the one before it".to_owned(),
+                    found: "elsewhere".to_owned(),
+                });
+            }
+            all.size += next.size;
+        }
+        Ok(all)
     }
 
     /// A member on which all copies agree; `path` names a member of a member after a dot.

@@ -1,0 +1,90 @@
+//! Reads what the programs log while the kernel answers the agent's dump of the table: the counters of each entry.
+//!
+//! The log is a ring in the order of the answer. An entry that did not fit its datagram is filled again with the next
+//! one, so that the log may have it twice; one whose program was kept from running is missing.
+
+use std::time::Duration;
+
+use ipvs_observer_common::{LIVE_ENTRIES, LiveEntry};
+
+use super::{
+    decode::{family_number, server_id},
+    mapped::MappedArray,
+};
+use crate::{
+    ipvs::table::{Live, Traffic},
+    model::id::{DestinationId, ServiceId},
+};
+
+/// The log, read up to some entry.
+#[derive(Debug)]
+pub struct LiveCounters {
+    log: MappedArray<LiveEntry>,
+    /// Sequence of the entry that is read next.
+    next: u64,
+}
+
+impl LiveCounters {
+    pub(super) const fn new(log: MappedArray<LiveEntry>) -> Self {
+        Self { log, next: 1 }
+    }
+
+    /// Leaves behind what a dump that was given up has logged.
+    pub fn begin(&mut self) {
+        let newest = (0..LIVE_ENTRIES as usize)
+            .map(|index| self.log.read_at::<u64>(index, 0))
+            .max();
+        self.next = newest.unwrap_or_default() + 1;
+    }
+
+    /// The counters of an entry of the answer; `None` if the log lacks it. To be asked in the order of the answer.
+    pub fn take(
+        &mut self,
+        service: &ServiceId,
+        destination: Option<&DestinationId>,
+    ) -> Option<Live> {
+        let mut sequence = self.next;
+        loop {
+            let index = (sequence - 1) % u64::from(LIVE_ENTRIES);
+            let entry = self.log.read(usize::try_from(index).ok()?);
+            if entry.sequence < sequence {
+                return None;
+            }
+            if entry.sequence > sequence {
+                // The ring went round: what is oldest in it comes next.
+                sequence = entry.sequence + 1 - u64::from(LIVE_ENTRIES);
+                self.next = self.next.max(sequence);
+                continue;
+            }
+            sequence += 1;
+            if names(&entry, service, destination) {
+                self.next = sequence;
+                return Some(reading(&entry));
+            }
+        }
+    }
+}
+
+fn names(entry: &LiveEntry, service: &ServiceId, destination: Option<&DestinationId>) -> bool {
+    let mut key = entry.key;
+    key.written = 1;
+    if destination.is_some() {
+        // The kernel's destination does not hold the family of its service.
+        key.family = family_number(service.family());
+    }
+    server_id(&key) == Some((*service, destination.copied()))
+}
+
+fn reading(entry: &LiveEntry) -> Live {
+    let [connections, in_packets, out_packets, in_bytes, out_bytes] = entry.counters;
+    Live {
+        traffic: Traffic {
+            connections,
+            in_packets,
+            out_packets,
+            in_bytes,
+            out_bytes,
+        },
+        read_at: Duration::from_nanos(entry.at_ns),
+    }
+}
