@@ -164,6 +164,7 @@ impl Observer {
             at,
             readings,
             table: self.table()?,
+            table_took: clock::now().monotonic.saturating_sub(at.monotonic),
             packets: packets
                 .zip(before)
                 .and_then(|(now, before)| now.checked_sub(before)),

@@ -9,12 +9,12 @@ use std::{collections::BTreeMap, mem, sync::Arc};
 
 use super::{
     activity::Activity,
+    counters::Counters,
     id::{DestinationId, ServiceId},
-    rates::Copies,
     sample::{Sample, Timestamp},
     snapshot::{Completeness, DestinationRow, Health, Row, Run, ServiceRow, Snapshot},
 };
-use crate::ipvs::table::{Destination, Service, Table, Traffic};
+use crate::ipvs::table::{Destination, Service, Stats, Table};
 
 /// Everything remembered from one sample to the next.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct DestinationAccount {
 struct Account {
     interval: Activity,
     total: Activity,
-    copies: Option<Copies>,
+    counters: Option<Counters>,
     since: Option<Timestamp>,
     presence: Presence,
 }
@@ -89,6 +89,7 @@ impl Ledger {
             at,
             readings,
             table,
+            table_took,
             packets,
             estimation,
         } = sample;
@@ -102,6 +103,7 @@ impl Ledger {
             interval,
             total: self.completeness,
             torn: table.torn,
+            table_took,
             missed_windows,
         };
         self.note_table(table, at);
@@ -144,14 +146,10 @@ impl Ledger {
         }
         for mut facts in table.services {
             let service = self.services.entry(facts.id).or_default();
-            service
-                .own
-                .enter(facts.stats.map(|stats| stats.traffic), at);
+            service.own.enter(facts.stats, at);
             for facts in mem::take(&mut facts.destinations) {
                 let destination = service.destinations.entry(facts.id).or_default();
-                destination
-                    .account
-                    .enter(facts.stats.map(|stats| stats.traffic), at);
+                destination.account.enter(facts.stats, at);
                 destination.facts = Some(facts);
             }
             service.facts = Some(facts);
@@ -196,15 +194,15 @@ impl ServiceAccount {
 }
 
 impl Account {
-    fn enter(&mut self, traffic: Option<Traffic>, at: Timestamp) {
+    fn enter(&mut self, stats: Option<Stats>, at: Timestamp) {
         if self.since.is_none() || self.presence == Presence::Closed {
             self.since = Some(at);
-            self.copies = None;
+            self.counters = None;
         }
         self.presence = Presence::Present;
-        self.copies = traffic.map(|traffic| match self.copies.take() {
-            Some(copies) => copies.updated(traffic, at.monotonic),
-            None => Copies::new(traffic, at.monotonic),
+        self.counters = stats.map(|stats| match self.counters.take() {
+            Some(counters) => counters.updated(stats, at.monotonic),
+            None => Counters::new(stats, at.monotonic),
         });
     }
 
@@ -224,16 +222,17 @@ impl Account {
             since: self.since,
             interval,
             total,
-            traffic: self.copies.as_ref().map(Copies::newest),
+            traffic: self.counters.as_ref().map(Counters::newest),
+            read_at: self.counters.as_ref().and_then(Counters::read_at),
             rates: self
-                .copies
+                .counters
                 .as_ref()
                 .filter(|_| !gone)
-                .and_then(|copies| copies.rates(at.monotonic, estimation)),
+                .and_then(|counters| counters.rates(at.monotonic, estimation)),
             run_rates: self
-                .copies
+                .counters
                 .as_ref()
-                .and_then(|copies| copies.run_rates(at.monotonic)),
+                .and_then(|counters| counters.run_rates(at.monotonic)),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! [`Snapshot`](snapshot::Snapshot)s, and outputs see nothing else.
 
 pub mod activity;
+mod copies;
+mod counters;
 pub mod filter;
 pub mod id;
 pub mod latency;

@@ -1,18 +1,10 @@
-//! Packet and byte rates from counters that the kernel copies only now and then.
-//!
-//! IPVS refreshes what netlink gives every two seconds, so two readings that are equal say nothing yet.
-//! A rate is taken between two copies that differ, over the time between the readings that first showed them.
+//! Packets and bytes per second, between two readings of the kernel's counters.
 
 use std::time::Duration;
 
 use crate::ipvs::table::Traffic;
 
-/// How often the kernel makes a copy: two seconds in `ip_vs_est.c` of every version up to 7.2.
-const PERIOD: Duration = Duration::from_secs(2);
-/// A copy that has not changed for two of the kernel's periods says that there was no traffic.
-const SILENCE: Duration = Duration::from_secs(4);
-
-/// Rates between two copies.
+/// Rates between two readings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// Packets per second from clients.
@@ -23,194 +15,42 @@ pub struct Rates {
     pub in_bytes: f64,
     /// Bytes per second to clients.
     pub out_bytes: f64,
-    /// Time since the newer copy was first seen.
+    /// Time since the newer reading, or since a copy of the kernel was first seen.
     pub age: Duration,
 }
 
 impl Rates {
-    const NONE: Self = Self {
+    pub(super) const NONE: Self = Self {
         in_packets: 0.0,
         out_packets: 0.0,
         in_bytes: 0.0,
         out_bytes: 0.0,
         age: Duration::ZERO,
     };
-}
 
-/// The copies seen of one service or real server.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Copies {
-    newest: Traffic,
-    /// The reading that first showed it.
-    seen_at: Duration,
-    /// The last reading that showed it.
-    confirmed_at: Duration,
-    rates: Option<Rates>,
-    /// The first change and when it was seen. The very first copy may be up to a period older than its reading, so no
-    /// rate is taken from it.
-    first_change: Option<(Traffic, Duration)>,
-}
-
-impl Copies {
-    pub(crate) fn new(traffic: Traffic, now: Duration) -> Self {
-        Self {
-            newest: traffic,
-            seen_at: now,
-            confirmed_at: now,
-            rates: None,
-            first_change: None,
-        }
-    }
-
-    /// With what a reading at `now` shows.
-    pub(crate) fn updated(self, traffic: Traffic, now: Duration) -> Self {
-        if traffic == self.newest {
-            return Self {
-                confirmed_at: now,
-                ..self
-            };
-        }
-        let elapsed_s = now.saturating_sub(self.refreshed_at()).as_secs_f64();
-        let known = self.first_change.is_some() && elapsed_s > 0.0;
-        let rates = known
-            .then(|| between(self.newest, traffic, elapsed_s))
-            .flatten();
-        Self {
-            newest: traffic,
-            seen_at: now,
-            confirmed_at: now,
-            rates,
-            // Counters that went back begin anew.
-            first_change: self
-                .first_change
-                .filter(|_| rates.is_some())
-                .or(Some((traffic, now))),
-        }
-    }
-
-    /// The newest copy.
-    pub(crate) const fn newest(&self) -> Traffic {
-        self.newest
-    }
-
-    /// When the kernel last made the copy, counted in periods: while nothing passes it makes the same one again.
-    fn refreshed_at(&self) -> Duration {
-        let unchanged = self.confirmed_at.saturating_sub(self.seen_at);
-        let periods = unchanged.as_nanos() / PERIOD.as_nanos();
-        self.seen_at + PERIOD * u32::try_from(periods).unwrap_or(u32::MAX)
-    }
-
-    /// The rates as they are known at `now`; `None` while two copies have not been seen or the kernel makes none.
-    pub(crate) fn rates(&self, now: Duration, estimation: bool) -> Option<Rates> {
-        let age = now.saturating_sub(self.seen_at);
-        if !estimation {
-            return None;
-        }
-        if age >= SILENCE {
-            return Some(Rates { age, ..Rates::NONE });
-        }
-        self.rates.map(|rates| Rates { age, ..rates })
-    }
-
-    /// The rates from the first change to the newest copy.
-    pub(crate) fn run_rates(&self, now: Duration) -> Option<Rates> {
-        let (first, at) = self.first_change?;
-        let elapsed = self.refreshed_at().saturating_sub(at);
+    /// `None` where no time has passed or a counter went back: it was zeroed, or the entry was made anew.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate needs no more than 53 bits"
+    )]
+    pub(super) fn between(
+        old: &Traffic,
+        new: &Traffic,
+        elapsed: Duration,
+        age: Duration,
+    ) -> Option<Self> {
         if elapsed.is_zero() {
             return None;
         }
-        let age = now.saturating_sub(self.seen_at);
-        between(first, self.newest, elapsed.as_secs_f64()).map(|rates| Rates { age, ..rates })
-    }
-}
-
-/// `None` where a counter went back: it was zeroed, or the entry was made anew.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a rate needs no more than 53 bits"
-)]
-fn between(old: Traffic, new: Traffic, elapsed_s: f64) -> Option<Rates> {
-    let per_second =
-        |old: u64, new: u64| new.checked_sub(old).map(|delta| delta as f64 / elapsed_s);
-    Some(Rates {
-        in_packets: per_second(old.in_packets, new.in_packets)?,
-        out_packets: per_second(old.out_packets, new.out_packets)?,
-        in_bytes: per_second(old.in_bytes, new.in_bytes)?,
-        out_bytes: per_second(old.out_bytes, new.out_bytes)?,
-        age: Duration::ZERO,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::Copies;
-    use crate::ipvs::table::Traffic;
-
-    fn packets(in_packets: u64) -> Traffic {
-        Traffic {
-            in_packets,
-            ..Traffic::default()
-        }
-    }
-
-    const fn s(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_rate_spans_the_time_between_two_copies_that_differ() {
-        let copies = Copies::new(packets(100), s(0));
-        let copies = copies.updated(packets(300), s(1));
-        assert_eq!(
-            copies.rates(s(1), true),
-            None,
-            "the age of the first copy is not known"
-        );
-        let copies = copies.updated(packets(300), s(2));
-        let copies = copies.updated(packets(1300), s(3));
-        let rates = copies.rates(s(4), true).unwrap();
-        assert!((rates.in_packets - 500.0).abs() < 1e-9);
-        assert_eq!(rates.age, s(1));
-    }
-
-    #[test]
-    fn silence_is_a_rate_of_zero_only_after_two_periods_and_never_without_estimation() {
-        let copies = Copies::new(packets(100), s(0));
-        assert_eq!(copies.rates(s(3), true), None);
-        assert!(copies.rates(s(4), true).unwrap().in_packets.abs() < f64::EPSILON);
-        assert_eq!(copies.rates(s(9), false), None);
-    }
-
-    #[test]
-    fn traffic_after_a_silence_is_not_spread_over_the_silence() {
-        let copies = Copies::new(packets(100), s(0));
-        let copies = copies.updated(packets(200), s(2));
-        let copies = (3..12).fold(copies, |copies, second| {
-            copies.updated(packets(200), s(second))
-        });
-        let copies = copies.updated(packets(700), s(12));
-        assert!((copies.rates(s(12), true).unwrap().in_packets - 250.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn the_whole_run_is_from_the_first_change_to_the_newest_copy() {
-        let copies = Copies::new(packets(100), s(0));
-        let copies = copies.updated(packets(300), s(1));
-        assert_eq!(copies.run_rates(s(1)), None);
-        let copies = copies.updated(packets(700), s(3));
-        let copies = copies.updated(packets(900), s(5));
-        assert!((copies.run_rates(s(6)).unwrap().in_packets - 150.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_counter_that_goes_back_gives_no_rate() {
-        let copies = Copies::new(packets(100), s(0));
-        let copies = copies.updated(packets(200), s(2));
-        let copies = copies.updated(packets(5), s(4));
-        assert_eq!(copies.rates(s(4), true), None);
-        let copies = copies.updated(packets(25), s(6));
-        assert!((copies.rates(s(6), true).unwrap().in_packets - 10.0).abs() < 1e-9);
+        let elapsed_s = elapsed.as_secs_f64();
+        let per_second =
+            |old: u64, new: u64| new.checked_sub(old).map(|delta| delta as f64 / elapsed_s);
+        Some(Self {
+            in_packets: per_second(old.in_packets, new.in_packets)?,
+            out_packets: per_second(old.out_packets, new.out_packets)?,
+            in_bytes: per_second(old.in_bytes, new.in_bytes)?,
+            out_bytes: per_second(old.out_bytes, new.out_bytes)?,
+            age,
+        })
     }
 }

@@ -42,6 +42,8 @@ pub struct Sample {
     pub readings: Readings,
     /// What IPVS says.
     pub table: Table,
+    /// How long reading the table took.
+    pub table_took: Duration,
     /// IPVS's own count of packets since the previous sample, from its per-CPU counters.
     pub packets: Option<u64>,
     /// Whether the kernel refreshes the counters that the table repeats (`run_estimation`).

@@ -127,6 +127,8 @@ pub struct Row {
     pub total: Activity,
     /// The kernel's counters.
     pub traffic: Option<Traffic>,
+    /// When they were read live, on `CLOCK_MONOTONIC`; absent for copies that the kernel makes every 2 s.
+    pub read_at: Option<Duration>,
     /// Packet and byte rates now.
     pub rates: Option<Rates>,
     /// Packet and byte rates over the run.
@@ -142,6 +144,8 @@ pub struct Health {
     pub total: Completeness,
     /// Whether entries of the table may be missing or old: it changed under every attempt to read it, or could not be read.
     pub torn: bool,
+    /// How long reading the table took.
+    pub table_took: Duration,
     /// Windows that an output missed because it was slow, since the start.
     pub missed_windows: u64,
 }

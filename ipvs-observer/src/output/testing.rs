@@ -105,6 +105,7 @@ fn quiet_sample(at: Timestamp, table: Table) -> Sample {
         at,
         readings: Readings::default(),
         table,
+        table_took: Duration::from_millis(3),
         packets: Some(0),
         estimation: true,
     }

@@ -1,6 +1,6 @@
 //! The layouts of four real kernels, and every reason to refuse one.
 
-use ipvs_observer_common::{ConnLayout, DestLayout, Field, ServiceLayout, SkbLayout};
+use ipvs_observer_common::{ConnLayout, DestLayout, Field, ServiceLayout, SkbLayout, StatsLayout};
 
 use super::{
     super::testing::{CONST, FWD, STRUCT, TYPEDEF, UNION, Writer, kernel},
@@ -178,6 +178,42 @@ fn namespaces_and_packets_lie_where_each_kernel_has_them() {
         };
         assert_eq!(layout.skb, expected);
     }
+}
+
+#[test]
+fn live_counters_lie_where_each_kernel_has_them() {
+    let stats = |cpustats, zero| StatsLayout {
+        cpustats: at(cpustats, 8),
+        zero: at(zero, 40),
+    };
+    for (facts, dest, service) in [
+        (V6_1, stats(88 + 176, 88 + 192), stats(112 + 176, 112 + 192)),
+        (V6_12, stats(88 + 184, 88 + 200), stats(112 + 184, 112 + 200)),
+        (V6_18, stats(80 + 184, 80 + 200), stats(112 + 184, 112 + 200)),
+        (V7_2, stats(88 + 184, 88 + 200), stats(96 + 184, 96 + 200)),
+    ] {
+        let layout = resolve_facts(facts).layout;
+        assert_eq!(layout.dest_stats, dest);
+        assert_eq!(layout.service_stats, service);
+        assert_eq!(layout.cpu_counters, at(0, 40));
+    }
+}
+
+#[test]
+fn counters_in_another_order_refuse_live_counters_and_nothing_else() {
+    let facts = V6_12
+        .replace("  8 inpkts : u64_stats_t", "  16 inpkts : u64_stats_t")
+        .replace("  16 outpkts : u64_stats_t", "  8 outpkts : u64_stats_t");
+    let resolved = resolve_facts(&facts);
+    for function in ["ip_vs_genl_fill_dest", "ip_vs_genl_fill_service"] {
+        let refusal = resolved.functions[function].clone().unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "cnt.inpkts of struct ip_vs_cpu_stats is elsewhere in this kernel, not a counter behind the one before it"
+        );
+    }
+    assert_eq!(resolved.functions["ip_vs_schedule"], Ok(()));
+    assert_eq!(resolved.functions["tcp_state_transition"], Ok(()));
 }
 
 #[test]
@@ -411,6 +447,6 @@ fn a_kernel_without_ip_vs_refuses_everything() {
     let blob = writer.finish();
     let resolved = resolve(&Btf::parse(&blob, None).unwrap());
     assert_eq!(resolved.layout, Layout::default());
-    assert_eq!(resolved.functions.len(), 8);
+    assert_eq!(resolved.functions.len(), 10);
     assert!(resolved.functions.values().all(Result::is_err));
 }

@@ -110,6 +110,7 @@ fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) ->
             ..Readings::default()
         },
         table: table(servers),
+        table_took: Duration::from_millis(3),
         packets: Some(0),
         estimation: true,
     };
@@ -194,6 +195,7 @@ fn nothing_is_gone_by_the_word_of_a_torn_table() {
     let sample = Sample {
         at: at(1),
         readings: Readings::default(),
+        table_took: Duration::from_millis(3),
         table: Table {
             torn: true,
             ..table(&[1])
