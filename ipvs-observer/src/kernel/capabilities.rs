@@ -7,7 +7,9 @@ use std::fmt;
 pub enum Capability {
     /// `CAP_NET_ADMIN`: the IPVS table.
     NetAdmin = 12,
-    /// `CAP_SYS_ADMIN`: stands for the two below.
+    /// `CAP_SYS_PTRACE`: the namespaces of other users' processes.
+    SysPtrace = 19,
+    /// `CAP_SYS_ADMIN`: entering a namespace; stands for the two below.
     SysAdmin = 21,
     /// `CAP_PERFMON`: probes and reads of kernel memory.
     Perfmon = 38,
@@ -19,6 +21,7 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NetAdmin => "CAP_NET_ADMIN",
+            Self::SysPtrace => "CAP_SYS_PTRACE",
             Self::SysAdmin => "CAP_SYS_ADMIN",
             Self::Perfmon => "CAP_PERFMON",
             Self::Bpf => "CAP_BPF",

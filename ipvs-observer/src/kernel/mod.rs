@@ -3,7 +3,8 @@
 //! It states facts and decides nothing; what follows from them is decided in `observer` and `probe::plan`.
 
 mod capabilities;
-mod packets;
+mod ipvs;
+mod netns;
 mod symbols;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use thiserror::Error;
 
 pub use capabilities::{Capabilities, Capability};
-pub use packets::PacketsError;
+pub use netns::NetnsError;
 pub use symbols::SymbolError;
 
 /// The file systems through which the kernel speaks.
@@ -85,9 +86,9 @@ impl Kernel {
         })
     }
 
-    /// Inode number of this process's network namespace, by which the kernel knows it too.
+    /// Inode number of this thread's network namespace, by which the kernel knows it too.
     pub fn network_namespace(&self) -> Result<u64, ReadError> {
-        let path = self.root.join("proc/self/ns/net");
+        let path = self.root.join("proc/thread-self/ns/net");
         fs::metadata(&path)
             .map(|metadata| metadata.ino())
             .map_err(|source| ReadError { path, source })
@@ -111,20 +112,6 @@ impl Kernel {
     /// The address of a symbol of the kernel.
     pub fn symbol(&self, name: &'static str) -> Result<u64, SymbolError> {
         symbols::find(&self.root.join("proc/kallsyms"), name)
-    }
-
-    /// Packets that IPVS counted in this network namespace since it exists, in both directions, live.
-    pub fn packets(&self) -> Result<u64, PacketsError> {
-        let text = self
-            .read_text("proc/net/ip_vs_stats_percpu")
-            .map_err(PacketsError::Read)?;
-        packets::sum(&text)
-    }
-
-    /// Whether the kernel refreshes its counters; a kernel without the switch always does.
-    pub fn estimation(&self) -> bool {
-        self.read_text("proc/sys/net/ipv4/vs/run_estimation")
-            .map_or(true, |text| text.trim() != "0")
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {

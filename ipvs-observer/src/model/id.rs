@@ -30,10 +30,16 @@ impl AddressFamily {
 pub struct Protocol(pub u16);
 
 impl Protocol {
+    /// `IPPROTO_IP`, which no packet has: the templates of firewall marks have it.
+    pub const IP: Self = Self(0);
+    /// `IPPROTO_ICMP`.
+    pub const ICMP: Self = Self(1);
     /// `IPPROTO_TCP`.
     pub const TCP: Self = Self(6);
     /// `IPPROTO_UDP`.
     pub const UDP: Self = Self(17);
+    /// `IPPROTO_ICMPV6`.
+    pub const ICMPV6: Self = Self(58);
     /// `IPPROTO_SCTP`.
     pub const SCTP: Self = Self(132);
 }
@@ -41,6 +47,9 @@ impl Protocol {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::IP => f.pad("IP"),
+            Self::ICMP => f.pad("ICMP"),
+            Self::ICMPV6 => f.pad("ICMPv6"),
             Self::TCP => f.pad("TCP"),
             Self::UDP => f.pad("UDP"),
             Self::SCTP => f.pad("SCTP"),
