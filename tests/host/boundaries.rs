@@ -134,7 +134,7 @@ fn every_test_of_a_vm_is_in_a_group_that_runs() {
     };
     let root = text("tests/vm/main.rs").expect("the tests have a root");
     let top: Vec<_> = modules(root).collect();
-    assert_eq!(top, ["counts", "fixture", "timed"]);
+    assert_eq!(top, ["counts", "fixture", "peers", "timed"]);
     let is_test = |text: &str| text.contains("test)]") || text.contains("#[test]");
     assert!(!is_test(root), "a test outside the groups");
     assert!(!is_test(text("tests/vm/fixture.rs").expect("it was named")));

@@ -2,7 +2,7 @@
 //! its real servers in the network namespaces of a disposable machine.
 //!
 //! Everything here needs root and a kernel with IPVS, veth and netem; `cargo xtask`
-//! boots one. Nothing here needs a tool that is not in this workspace.
+//! boots one. Nothing here but `peers` needs a tool that is not in this workspace.
 
 pub mod agent;
 pub mod demo;
@@ -11,6 +11,7 @@ pub mod guest;
 pub mod ipvs_admin;
 pub mod link;
 pub mod netns;
+pub mod peers;
 pub mod proc_ipvs;
 pub mod report;
 pub mod rtnetlink;

@@ -2,8 +2,9 @@
 //! them, one at a time, and check truth, not plausibility.
 //!
 //! `counts` runs on two CPUs, where time means nothing; `timed` where guest time is
-//! exact and an idle moment costs nothing. `cargo xtask vm` boots both. Nothing skips:
-//! what cannot be tested here has failed.
+//! exact and an idle moment costs nothing; `peers` as `counts` does, where the programs
+//! of others are installed. `cargo xtask vm` boots all. Nothing skips: what cannot be
+//! tested here has failed.
 
 #![cfg_attr(
     not(feature = "vm"),
@@ -15,4 +16,5 @@
 
 mod counts;
 mod fixture;
+mod peers;
 mod timed;

@@ -5,6 +5,7 @@
 //! keep working. Signatures are checked against the keys of the Debian archive.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -14,12 +15,11 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{host, step};
 
-/// Every suite that carries a kernel one may want to try.
+/// Every suite that carries a kernel one may want to try, and the peers.
 const SUITES: &[&str] = &["bullseye", "bookworm", "trixie", "trixie-backports", "sid"];
 const SECURITY_SUITES: &[&str] = &["bookworm-security"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const INSTALL_KEYRING: &str = "sudo apt-get update && sudo apt-get install debian-archive-keyring";
-const ELSEWHERE: &str = "use a kernel of your own: --kernel IMAGE --modules DIR";
 
 /// A private package state with current lists.
 pub(crate) struct Apt {
@@ -30,12 +30,13 @@ pub(crate) struct Apt {
 
 impl Apt {
     /// Fetches the lists of all suites.
-    pub(crate) fn update(state: PathBuf) -> Result<Self> {
+    pub(crate) fn update() -> Result<Self> {
+        let state = host::target().join("apt");
         if !host::has("apt-get") || !host::has("dpkg-deb") {
-            bail!("there is no apt-get and dpkg-deb here; {ELSEWHERE}");
+            bail!("there is no apt-get and dpkg-deb here");
         }
         if !Path::new(KEYRING).exists() {
-            bail!("{KEYRING} is missing; type: {INSTALL_KEYRING}; or {ELSEWHERE}");
+            bail!("{KEYRING} is missing; type: {INSTALL_KEYRING}");
         }
         for folder in ["lists/partial", "cache/archives/partial"] {
             let folder = state.join(folder);
@@ -48,9 +49,8 @@ impl Apt {
             "$(ORIGIN)|$(LABEL)|$(RELEASE)|$(REPO_URI)",
             "Created-By: Packages",
         ]))?;
-        let sources = sources(&targets).with_context(|| {
-            format!("the configuration of apt names no mirror of Debian; {ELSEWHERE}")
-        })?;
+        let sources =
+            sources(&targets).context("the configuration of apt names no mirror of Debian")?;
         let list = state.join("sources.list");
         fs::write(&list, sources).with_context(|| format!("cannot write {}", list.display()))?;
         let mut apt = Self {
@@ -68,11 +68,11 @@ impl Apt {
     /// What to do when the lists do not have what was looked for.
     pub(crate) fn advice(&self) -> String {
         if self.is_complete {
-            return format!("the mirror has none; {ELSEWHERE}");
+            return "the mirror has none".to_owned();
         }
         format!(
             "not all package lists could be fetched, see above: make sure that this machine \
-             reaches its mirror; where a key is missing type: {INSTALL_KEYRING}; or {ELSEWHERE}"
+             reaches its mirror; where a key is missing type: {INSTALL_KEYRING}"
         )
     }
 
@@ -83,8 +83,8 @@ impl Apt {
         step::output(self.command("apt-cache").arg("madison").args(names))
     }
 
-    /// Fetches packages into a folder and unpacks them there.
-    pub(crate) fn unpack(&self, packages: &[String], folder: &Path) -> Result<()> {
+    /// Fetches packages, each NAME or NAME/SUITE, into a folder and unpacks them there, in `root`.
+    pub(crate) fn unpack(&self, packages: &[impl AsRef<OsStr>], folder: &Path) -> Result<()> {
         let archives = folder.join("archives");
         fs::create_dir_all(&archives)
             .with_context(|| format!("cannot make the folder {}", archives.display()))?;

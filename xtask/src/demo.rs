@@ -36,6 +36,7 @@ pub(crate) fn run(duration: &str, choice: &KernelChoice) -> Result<ExitCode> {
     let machine = Machine {
         clock: Clock::Wall { cpus: 2 },
         silence: Some(SILENCE),
+        peers: None,
         load: Vec::new(),
         command: ["/bin/lab", "demo", "--duration", duration]
             .map(str::to_owned)

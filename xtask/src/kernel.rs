@@ -12,6 +12,7 @@ use crate::{apt::Apt, host, lock, modules::Modules, step, version};
 
 /// How often a newest package may turn out to have left the mirror before one gives up.
 const ATTEMPTS: usize = 3;
+const ELSEWHERE: &str = "a kernel of your own needs no package: --kernel IMAGE --modules DIR";
 
 /// What the user asked for.
 #[derive(Debug, Clone)]
@@ -89,11 +90,14 @@ fn debian(prefix: &str) -> Result<Kernel> {
             missing.join(", ")
         ));
     }
-    let apt = Apt::update(kernels.join("apt"))?;
+    let apt = Apt::update().context(ELSEWHERE)?;
     let listing = apt.kernels(version::FLAVOUR)?;
     let candidates = version::candidates(&listing, prefix);
     if candidates.is_empty() {
-        bail!("found no Debian kernel {prefix}: {}", apt.advice());
+        bail!(
+            "found no Debian kernel {prefix}: {}; {ELSEWHERE}",
+            apt.advice()
+        );
     }
     // Behind lists that could not be refreshed, the mirror is out of reach.
     let attempts = if apt.is_complete { ATTEMPTS } else { 1 };

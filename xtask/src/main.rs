@@ -15,6 +15,7 @@ mod libtest;
 mod lock;
 mod modinfo;
 mod modules;
+mod peers;
 mod qemu;
 mod step;
 mod test;
@@ -28,10 +29,7 @@ use std::{os::unix::process::CommandExt as _, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser};
 
-use crate::{
-    kernel::KernelChoice,
-    qemu::{Clock, Machine},
-};
+use crate::{kernel::KernelChoice, qemu::Clock};
 
 /// Builds, tests and shows ipvs-observer.
 #[derive(Parser)]
@@ -64,6 +62,9 @@ enum Xtask {
         /// CPUs of the guest.
         #[arg(long, default_value_t = 2, conflicts_with = "icount")]
         smp: u32,
+        /// Puts the programs of others that ours is compared with into the VM.
+        #[arg(long)]
+        peers: bool,
         /// Modules to load at boot, separated by commas.
         #[arg(long, value_delimiter = ',', value_name = "MODULE")]
         load: Vec<String>,
@@ -115,6 +116,7 @@ fn run(task: Xtask) -> Result<ExitCode> {
             kernel,
             icount,
             smp,
+            peers,
             load,
             command,
         } => {
@@ -123,15 +125,7 @@ fn run(task: Xtask) -> Result<ExitCode> {
             } else {
                 Clock::Wall { cpus: smp }
             };
-            vm::run(
-                &kernel.choice()?,
-                &Machine {
-                    clock,
-                    silence: None,
-                    load,
-                    command,
-                },
-            )
+            vm::run(&kernel.choice()?, peers, clock, load, command)
         }
         Xtask::Run { args } => {
             let agent = build_agent()?;

@@ -26,6 +26,7 @@ use crate::{
     kernel::Kernel,
     lock,
     modules::Modules,
+    peers::Peers,
     step,
     verdict::{self, Verdict},
 };
@@ -54,6 +55,8 @@ pub(crate) struct Machine {
     /// A guest that prints nothing on either serial line for so long hangs; None for one that may
     /// be silent.
     pub(crate) silence: Option<Duration>,
+    /// The programs of others, for a guest that runs them.
+    pub(crate) peers: Option<Peers>,
     /// Modules to load at boot.
     pub(crate) load: Vec<String>,
     pub(crate) command: Vec<String>,
@@ -89,13 +92,7 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
     let _lock = lock::vm(&folder)?;
     let archive = folder.join("initramfs.cpio");
     let modules = Modules::read(&kernel.modules)?;
-    initramfs::write(
-        &archive,
-        binaries,
-        &modules,
-        &machine.load,
-        &machine.command,
-    )?;
+    initramfs::write(&archive, binaries, &modules, machine)?;
     let console = folder.join("console.log");
     fs::write(&console, "").with_context(|| format!("cannot write {}", console.display()))?;
 

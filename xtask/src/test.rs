@@ -15,28 +15,57 @@ use crate::{
     kernel::{Kernel, KernelChoice},
     libtest::{self, Results},
     modules,
+    peers::Peers,
     qemu::{self, Clock, Machine},
     step,
     toolchain::{self, TARGET},
 };
 
 const KERNELS: &[&str] = &["6.1", "6.12", "7.2"];
-/// The tests of a VM are in two modules: what needs two CPUs at once and times nothing, and what
-/// needs exact time.
-const VM_SUITES: &[(&str, Clock)] = &[
-    ("counts::", Clock::Wall { cpus: 2 }),
-    ("timed::", Clock::Instructions),
+/// The tests of a VM, by their modules: what needs two CPUs at once and times nothing, what needs
+/// exact time, and what compares with the programs of others.
+const VM_SUITES: &[VmSuite] = &[
+    VmSuite {
+        module: "counts::",
+        clock: Clock::Wall { cpus: 2 },
+        has_peers: false,
+    },
+    VmSuite {
+        module: "timed::",
+        clock: Clock::Instructions,
+        has_peers: false,
+    },
+    VmSuite {
+        module: "peers::",
+        clock: Clock::Wall { cpus: 2 },
+        has_peers: true,
+    },
 ];
 /// The longest test takes a quarter of this on a slow machine.
 const SILENCE: Duration = Duration::from_mins(3);
+
+/// The tests of one module of the VM's tests, and the machine that they need.
+struct VmSuite {
+    module: &'static str,
+    clock: Clock,
+    /// Without them the suite cannot run.
+    has_peers: bool,
+}
+
+/// What the VMs are made of that comes from elsewhere.
+#[derive(Default)]
+struct Fetched {
+    kernels: Vec<Kernel>,
+    peers: Option<Peers>,
+}
 
 pub(crate) fn run(host_only: bool, kernels: &[String]) -> Result<ExitCode> {
     let mut report = Report::default();
     if report.step("set-up", || set_up(host_only)) {
         // Whatever needs the network comes first: nobody waits for tests to learn that it is not
         // there.
-        let kernels = if host_only {
-            Vec::new()
+        let fetched = if host_only {
+            Fetched::default()
         } else {
             fetch(&mut report, kernels)
         };
@@ -45,7 +74,7 @@ pub(crate) fn run(host_only: bool, kernels: &[String]) -> Result<ExitCode> {
         report.step("clippy of the eBPF programs", clippy_ebpf);
         report.suite("unit and host tests", host_tests);
         if !host_only {
-            virtual_machines(&mut report, &kernels);
+            virtual_machines(&mut report, &fetched);
         }
     }
     report.finish()
@@ -59,17 +88,22 @@ fn set_up(host_only: bool) -> Result<()> {
     toolchain::set_up()
 }
 
-/// The kernels to test on; one that cannot be had fails, and the others are still used.
-fn fetch(report: &mut Report, wanted: &[String]) -> Vec<Kernel> {
+/// The kernels to test on and the peers; what cannot be had fails, and the rest is still used.
+fn fetch(report: &mut Report, wanted: &[String]) -> Fetched {
     let all = KERNELS.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let mut kernels = Vec::new();
+    let mut fetched = Fetched::default();
     for name in if wanted.is_empty() { &all } else { wanted } {
         report.step(&format!("kernel {name}"), || {
-            kernels.push(KernelChoice::new(name.clone(), None)?.get()?);
+            let kernel = KernelChoice::new(name.clone(), None)?.get()?;
+            fetched.kernels.push(kernel);
             Ok(())
         });
     }
-    kernels
+    report.step("peers", || {
+        fetched.peers = Some(Peers::get()?);
+        Ok(())
+    });
+    fetched
 }
 
 fn formatting() -> Result<()> {
@@ -103,7 +137,7 @@ fn host_tests() -> Result<Results> {
     judge(Results::parse(&output), succeeded)
 }
 
-fn virtual_machines(report: &mut Report, kernels: &[Kernel]) {
+fn virtual_machines(report: &mut Report, fetched: &Fetched) {
     let mut binaries = None;
     let built = report.step("build for the VMs", || {
         binaries = Some(build::lab_with_tests()?);
@@ -112,11 +146,11 @@ fn virtual_machines(report: &mut Report, kernels: &[Kernel]) {
     let (true, Some(binaries)) = (built, binaries) else {
         return;
     };
-    for kernel in kernels {
+    for kernel in &fetched.kernels {
         let mut suites = Vec::new();
-        for (module, clock) in VM_SUITES {
-            report.suite(&format!("{module} on {}", kernel.name), || {
-                let results = vm_suite(kernel, &binaries, module, *clock)?;
+        for suite in VM_SUITES {
+            report.suite(&format!("{} on {}", suite.module, kernel.name), || {
+                let results = vm_suite(kernel, &binaries, suite, fetched.peers.as_ref())?;
                 suites.push(results.clone());
                 Ok(results)
             });
@@ -126,20 +160,31 @@ fn virtual_machines(report: &mut Report, kernels: &[Kernel]) {
             suites.len() == VM_SUITES.len() && suites.iter().all(|suite| suite.failed == 0);
         if is_whole && let Some((all, ran)) = libtest::lost(&suites) {
             let error = anyhow!(
-                "{ran} of {all} tests ran; each must be in the module counts or timed, and none \
-                 ignored"
+                "{ran} of {all} tests ran; each must be in the module counts, timed or peers, and \
+                 none ignored"
             );
             report.fail(&format!("all tests on {}", kernel.name), &error);
         }
     }
 }
 
-fn vm_suite(kernel: &Kernel, binaries: &Binaries, module: &str, clock: Clock) -> Result<Results> {
+fn vm_suite(
+    kernel: &Kernel,
+    binaries: &Binaries,
+    suite: &VmSuite,
+    peers: Option<&Peers>,
+) -> Result<Results> {
+    let peers = if suite.has_peers {
+        Some(peers.context("the peers could not be fetched, see above")?)
+    } else {
+        None
+    };
     let machine = Machine {
-        clock,
+        clock: suite.clock,
         silence: Some(SILENCE),
+        peers: peers.cloned(),
         load: modules::LAB.iter().map(ToString::to_string).collect(),
-        command: ["/bin/vm-tests", "--test-threads=1", module]
+        command: ["/bin/vm-tests", "--test-threads=1", suite.module]
             .map(str::to_owned)
             .to_vec(),
     };

@@ -110,7 +110,7 @@ fn run_command() -> Result<i32> {
     command
         .args(arguments)
         .env_clear()
-        .env("PATH", "/bin:/sbin")
+        .env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin")
         .stdin(Stdio::null())
         .stdout(output.try_clone().context("cannot share the serial line")?)
         .stderr(output.try_clone().context("cannot share the serial line")?);

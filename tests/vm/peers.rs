@@ -1,0 +1,3 @@
+//! What ours says beside what the programs of others say of the same director.
+
+mod programs;
