@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod demo;
 pub mod director;
+pub mod everything;
 pub mod guest;
 pub mod ipvs_admin;
 pub mod link;

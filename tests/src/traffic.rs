@@ -17,7 +17,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Error, Result, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
 
 use crate::netns::Netns;
 
@@ -181,6 +183,32 @@ pub fn open(target: SocketAddr) -> Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(STUCK))?;
     Ok(stream)
+}
+
+/// The same with a mark on every packet, the SYN included.
+pub fn open_marked(target: SocketAddr, mark: u32) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)
+        .context("cannot make a socket")?;
+    socket.set_mark(mark).context("cannot mark a socket")?;
+    socket
+        .connect_timeout(&target.into(), STUCK)
+        .with_context(|| format!("cannot connect to {target} with mark {mark}"))?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(STUCK))?;
+    Ok(stream)
+}
+
+/// Sends one SYN and gives up before anybody can answer it.
+pub fn knock(target: SocketAddr) -> Result<()> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)
+        .context("cannot make a socket")?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&target.into()) {
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => Ok(()),
+        Ok(()) => bail!("{target} has answered at once"),
+        Err(error) => Err(error).with_context(|| format!("cannot connect to {target}")),
+    }
 }
 
 /// Sends one request and reads its response.

@@ -1,12 +1,9 @@
 //! A service of a firewall mark, here put on by the client's own socket: such a client is
 //! in the director's network namespace, since a mark stays with the host that gave it.
 
-use std::{
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ipvs_observer::model::id::{AddressFamily, DestinationId, ForwardingMethod, ServiceId};
 use ipvs_observer_tests::{
     director::Lab,
@@ -14,7 +11,6 @@ use ipvs_observer_tests::{
     services::{PORT, Vip},
     traffic::{self, Server},
 };
-use socket2::{Domain, Socket, Type};
 
 use crate::fixture::{agent, assert_latency_count, assert_total, summary};
 
@@ -33,7 +29,9 @@ fn connections_are_counted_for_their_mark_and_family() {
         lab.director()
             .run(|| {
                 for _ in 0..each * u32::from(SERVERS) {
-                    marked_session(vip.address())?;
+                    let mut stream = traffic::open_marked(vip.address(), MARK)?;
+                    traffic::exchange(&mut stream)?;
+                    traffic::close(stream)?;
                 }
                 Ok(())
             })
@@ -86,17 +84,4 @@ fn add_service(lab: &Lab, vip: Vip) -> Result<Vec<Server>> {
             lab.start_server(vip, server, Duration::ZERO)
         })
         .collect()
-}
-
-/// A session whose every packet has the mark, the SYN included.
-fn marked_session(target: SocketAddr) -> Result<()> {
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
-    socket.set_mark(MARK).context("cannot mark a socket")?;
-    socket
-        .connect_timeout(&target.into(), Duration::from_secs(10))
-        .with_context(|| format!("cannot connect to {target} with mark {MARK}"))?;
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    traffic::exchange(&mut stream)?;
-    traffic::close(stream)
 }
