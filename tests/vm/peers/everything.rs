@@ -9,8 +9,8 @@ use ipvs_observer_tests::{
     peers::{self, IPVSADM},
 };
 
-/// What `ipvsadm -Ln` prints but for its first line, which has the size of the table: it is zero
-/// on kernels that make the table with the first service.
+/// What `ipvsadm -Ln` prints but for its first line, which has the size of the table of
+/// connections: that is 4096 up to 6.12, and follows their number on 7.2.
 const LISTED: &str = "\
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
