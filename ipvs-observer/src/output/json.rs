@@ -1,22 +1,22 @@
 //! One JSON object for each window.
 //!
-//! Every name stands here, so that a renamed field of the model cannot change what scripts read. What is not known is
-//! left out; durations are integers in nanoseconds; a window's numbers stand beside those of the whole run in `total`.
+//! Every name stands here or, where `list` has it too, in [`object`](super::object), so that a renamed field of the model
+//! cannot change what scripts read. What is not known is left out; durations are integers in nanoseconds; a window's
+//! numbers stand beside those of the whole run in `total`.
 
 use std::{net::IpAddr, time::Duration};
 
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::Serialize;
 
-use crate::{
-    ipvs::table::{Destination, Traffic},
-    model::{
-        activity::Activity,
-        id::{AddressFamily, DestinationId, ServiceId},
-        latency::{Distribution, Percentiles},
-        rates::Rates,
-        sample::Timestamp,
-        snapshot::{Completeness, DestinationRow, Events, Row, Run, ServiceRow, Snapshot},
-    },
+use super::object::{
+    FactsObject, IdentityObject, Pairs, RatesObject, TrafficObject, nanoseconds, time,
+};
+use crate::model::{
+    activity::Activity,
+    id::{DestinationId, ServiceId},
+    latency::{Distribution, Percentiles},
+    rates::Rates,
+    snapshot::{Completeness, DestinationRow, Events, Row, Run, ServiceRow, Snapshot},
 };
 
 /// The snapshot as one line.
@@ -92,20 +92,6 @@ struct ServiceObject<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(untagged)]
-enum IdentityObject {
-    Address {
-        protocol: String,
-        address: IpAddr,
-        port: u16,
-    },
-    FirewallMark {
-        firewall_mark: u32,
-        family: &'static str,
-    },
-}
-
-#[derive(Serialize)]
 struct ServerObject {
     address: IpAddr,
     port: u16,
@@ -113,16 +99,6 @@ struct ServerObject {
     facts: Option<FactsObject>,
     #[serde(flatten)]
     row: RowObject,
-}
-
-#[derive(Serialize)]
-struct FactsObject {
-    method: String,
-    weight: u32,
-    active: u32,
-    inactive: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    persistent: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -135,32 +111,6 @@ struct RowObject {
     #[serde(flatten)]
     interval: ActivityObject,
     total: ActivityObject,
-}
-
-#[derive(Serialize)]
-struct TrafficObject {
-    connections: u64,
-    in_packets: u64,
-    out_packets: u64,
-    in_bytes: u64,
-    out_bytes: u64,
-}
-
-#[derive(Serialize)]
-struct RatesObject {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connections_per_s: Option<f64>,
-    #[serde(flatten)]
-    packets: Option<PacketRatesObject>,
-}
-
-#[derive(Serialize)]
-struct PacketRatesObject {
-    in_packets_per_s: f64,
-    out_packets_per_s: f64,
-    in_bytes_per_s: f64,
-    out_bytes_per_s: f64,
-    age_ns: u64,
 }
 
 #[derive(Serialize)]
@@ -182,19 +132,6 @@ struct LatencyObject {
     percentiles: Pairs<&'static str, u64>,
     /// Lowest value of a bucket and how many values it has.
     buckets: Vec<(u64, u64)>,
-}
-
-/// An object whose names are data, in the order given.
-struct Pairs<K, V>(Vec<(K, V)>);
-
-impl<K: Serialize, V: Serialize> Serialize for Pairs<K, V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in &self.0 {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
-    }
 }
 
 impl<'a> Encoder<'a> {
@@ -242,7 +179,7 @@ impl<'a> Encoder<'a> {
             .map(|(id, destination)| self.server(id, destination));
         ServiceObject {
             service: id.to_string(),
-            identity: identity(id),
+            identity: IdentityObject::of(id),
             scheduler: service.facts.as_ref().map(|facts| facts.scheduler.as_str()),
             servers: servers.collect(),
             row: self.row(&service.row),
@@ -253,7 +190,7 @@ impl<'a> Encoder<'a> {
         ServerObject {
             address: id.address,
             port: id.port,
-            facts: destination.facts.as_ref().map(facts),
+            facts: destination.facts.as_ref().map(FactsObject::of),
             row: self.row(&destination.row),
         }
     }
@@ -263,7 +200,7 @@ impl<'a> Encoder<'a> {
         RowObject {
             gone: row.gone,
             since: row.since.map(time),
-            kernel: row.traffic.as_ref().map(traffic),
+            kernel: row.traffic.as_ref().map(TrafficObject::of),
             interval: self.activity(&row.interval, row.rates.as_ref(), window),
             total: self.activity(&row.total, row.run_rates.as_ref(), elapsed),
         }
@@ -277,16 +214,14 @@ impl<'a> Encoder<'a> {
     ) -> ActivityObject {
         let run = &self.snapshot.run;
         let scheduled_per_s = activity.scheduled_per_s(span.as_secs_f64());
+        let connections_per_s = run.known(Events::Scheduled, scheduled_per_s).flatten();
         let latencies = run.measures.iter().map(|&measure| {
             let distribution = activity.latency(measure);
             (measure.name(), latency(distribution, &mut self.percentiles))
         });
         ActivityObject {
             latency: Pairs(latencies.collect()),
-            rates: RatesObject {
-                connections_per_s: run.known(Events::Scheduled, scheduled_per_s).flatten(),
-                packets: packets.map(rates),
-            },
+            rates: RatesObject::of_window(connections_per_s, packets),
             counters: counters(activity, run),
         }
     }
@@ -351,65 +286,6 @@ fn completeness(completeness: &Completeness) -> CompletenessObject {
                 .collect(),
         ),
     }
-}
-
-fn identity(id: &ServiceId) -> IdentityObject {
-    match *id {
-        ServiceId::Address {
-            protocol,
-            address,
-            port,
-        } => IdentityObject::Address {
-            protocol: protocol.to_string(),
-            address,
-            port,
-        },
-        ServiceId::FirewallMark { mark, family } => IdentityObject::FirewallMark {
-            firewall_mark: mark,
-            family: match family {
-                AddressFamily::Ipv4 => "ipv4",
-                AddressFamily::Ipv6 => "ipv6",
-            },
-        },
-    }
-}
-
-fn facts(destination: &Destination) -> FactsObject {
-    FactsObject {
-        method: destination.method.to_string(),
-        weight: destination.weight,
-        active: destination.active,
-        inactive: destination.inactive,
-        persistent: destination.persistent,
-    }
-}
-
-const fn traffic(traffic: &Traffic) -> TrafficObject {
-    TrafficObject {
-        connections: traffic.connections,
-        in_packets: traffic.in_packets,
-        out_packets: traffic.out_packets,
-        in_bytes: traffic.in_bytes,
-        out_bytes: traffic.out_bytes,
-    }
-}
-
-fn rates(rates: &Rates) -> PacketRatesObject {
-    PacketRatesObject {
-        in_packets_per_s: rates.in_packets,
-        out_packets_per_s: rates.out_packets,
-        in_bytes_per_s: rates.in_bytes,
-        out_bytes_per_s: rates.out_bytes,
-        age_ns: nanoseconds(rates.age),
-    }
-}
-
-fn time(at: Timestamp) -> String {
-    humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + at.wall).to_string()
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

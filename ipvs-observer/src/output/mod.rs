@@ -4,6 +4,7 @@
 //! sampling.
 
 pub mod json;
+mod object;
 pub mod stdout;
 pub mod text;
 

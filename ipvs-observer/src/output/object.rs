@@ -1,0 +1,170 @@
+//! The JSON objects that more than one output prints: who a service is, its counters and rates, names that are data.
+//!
+//! What only one output has stands with that output; what is not known is left out in all of them.
+
+use std::{net::IpAddr, time::Duration};
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    ipvs::table::{Destination, Traffic, TrafficRates},
+    model::{
+        id::{AddressFamily, ServiceId},
+        rates::Rates,
+        sample::Timestamp,
+    },
+};
+
+/// What identifies a virtual service.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum IdentityObject {
+    Address {
+        protocol: String,
+        address: IpAddr,
+        port: u16,
+    },
+    FirewallMark {
+        firewall_mark: u32,
+        family: &'static str,
+    },
+}
+
+impl IdentityObject {
+    pub(super) fn of(id: &ServiceId) -> Self {
+        match *id {
+            ServiceId::Address {
+                protocol,
+                address,
+                port,
+            } => Self::Address {
+                protocol: protocol.to_string(),
+                address,
+                port,
+            },
+            ServiceId::FirewallMark { mark, family } => Self::FirewallMark {
+                firewall_mark: mark,
+                family: family_name(family),
+            },
+        }
+    }
+}
+
+/// What IPVS says of a real server besides its counters.
+#[derive(Serialize)]
+pub(super) struct FactsObject {
+    method: String,
+    weight: u32,
+    active: u32,
+    inactive: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persistent: Option<u32>,
+}
+
+impl FactsObject {
+    pub(super) fn of(destination: &Destination) -> Self {
+        Self {
+            method: destination.method.to_string(),
+            weight: destination.weight,
+            active: destination.active,
+            inactive: destination.inactive,
+            persistent: destination.persistent,
+        }
+    }
+}
+
+/// The kernel's counters.
+#[derive(Serialize)]
+pub(super) struct TrafficObject {
+    connections: u64,
+    in_packets: u64,
+    out_packets: u64,
+    in_bytes: u64,
+    out_bytes: u64,
+}
+
+impl TrafficObject {
+    pub(super) const fn of(traffic: &Traffic) -> Self {
+        Self {
+            connections: traffic.connections,
+            in_packets: traffic.in_packets,
+            out_packets: traffic.out_packets,
+            in_bytes: traffic.in_bytes,
+            out_bytes: traffic.out_bytes,
+        }
+    }
+}
+
+/// Rates per second.
+#[derive(Serialize)]
+pub(super) struct RatesObject {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_per_s: Option<f64>,
+    #[serde(flatten)]
+    packets: Option<PacketRatesObject>,
+}
+
+#[derive(Serialize)]
+struct PacketRatesObject {
+    in_packets_per_s: f64,
+    out_packets_per_s: f64,
+    in_bytes_per_s: f64,
+    out_bytes_per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_ns: Option<u64>,
+}
+
+impl RatesObject {
+    /// Rates of a window: connections as the programs count them, the rest of the kernel's newest copies.
+    pub(super) fn of_window(connections_per_s: Option<f64>, packets: Option<&Rates>) -> Self {
+        let packets = packets.map(|rates| PacketRatesObject {
+            in_packets_per_s: rates.in_packets,
+            out_packets_per_s: rates.out_packets,
+            in_bytes_per_s: rates.in_bytes,
+            out_bytes_per_s: rates.out_bytes,
+            age_ns: Some(nanoseconds(rates.age)),
+        });
+        Self {
+            connections_per_s,
+            packets,
+        }
+    }
+
+    /// Rates of a table.
+    pub(super) const fn of_table(rates: &TrafficRates) -> Self {
+        Self {
+            connections_per_s: Some(rates.connections),
+            packets: Some(PacketRatesObject {
+                in_packets_per_s: rates.in_packets,
+                out_packets_per_s: rates.out_packets,
+                in_bytes_per_s: rates.in_bytes,
+                out_bytes_per_s: rates.out_bytes,
+                age_ns: None,
+            }),
+        }
+    }
+}
+
+/// An object whose names are data, in the order given.
+pub(super) struct Pairs<K, V>(pub(super) Vec<(K, V)>);
+
+impl<K: Serialize, V: Serialize> Serialize for Pairs<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+pub(super) const fn family_name(family: AddressFamily) -> &'static str {
+    match family {
+        AddressFamily::Ipv4 => "ipv4",
+        AddressFamily::Ipv6 => "ipv6",
+    }
+}
+
+pub(super) fn time(at: Timestamp) -> String {
+    humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + at.wall).to_string()
+}
+
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
