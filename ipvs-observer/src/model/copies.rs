@@ -9,7 +9,7 @@ use super::rates::Rates;
 use crate::ipvs::table::Traffic;
 
 /// How often the kernel makes a copy: two seconds in `ip_vs_est.c` of every version up to 7.2.
-const PERIOD: Duration = Duration::from_secs(2);
+pub(super) const PERIOD: Duration = Duration::from_secs(2);
 /// A copy that has not changed for two of the kernel's periods says that there was no traffic.
 const SILENCE: Duration = Duration::from_secs(4);
 

@@ -4,6 +4,7 @@
 //! sampling.
 
 pub mod json;
+pub mod list;
 mod object;
 pub mod stdout;
 pub mod text;

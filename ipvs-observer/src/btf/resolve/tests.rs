@@ -188,8 +188,16 @@ fn live_counters_lie_where_each_kernel_has_them() {
     };
     for (facts, dest, service) in [
         (V6_1, stats(88 + 176, 88 + 192), stats(112 + 176, 112 + 192)),
-        (V6_12, stats(88 + 184, 88 + 200), stats(112 + 184, 112 + 200)),
-        (V6_18, stats(80 + 184, 80 + 200), stats(112 + 184, 112 + 200)),
+        (
+            V6_12,
+            stats(88 + 184, 88 + 200),
+            stats(112 + 184, 112 + 200),
+        ),
+        (
+            V6_18,
+            stats(80 + 184, 80 + 200),
+            stats(112 + 184, 112 + 200),
+        ),
         (V7_2, stats(88 + 184, 88 + 200), stats(96 + 184, 96 + 200)),
     ] {
         let layout = resolve_facts(facts).layout;
