@@ -86,7 +86,7 @@ impl Observer {
         if !kernel.has_btf() {
             return Err(RunError::NoBtf);
         }
-        let table = ipvs.table()?;
+        let table = ipvs.table(&mut |_, _| None)?;
         check_selection(&config.selection, &table)?;
         let mut probes = start_probes(&kernel, &table)?;
         let uname = rustix::system::uname();
@@ -177,7 +177,7 @@ impl Observer {
 
     /// The table; one that cannot be read this time is one of which every entry may be missing.
     fn table(&mut self) -> Result<Table, RunError> {
-        match self.ipvs.table() {
+        match self.ipvs.table(&mut |_, _| None) {
             Err(error @ (NetlinkError::NotLoaded | NetlinkError::NotPermitted { .. })) => {
                 Err(error.into())
             }

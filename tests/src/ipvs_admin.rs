@@ -4,15 +4,17 @@
 //! The agent never writes to IPVS, so the writing half of the protocol is used here and
 //! nowhere else; the format of the messages is the agent's `ipvs::wire`.
 
+use std::io;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use ipvs_observer::{
     ipvs::{
         netlink::Ipvs,
-        table::Thresholds,
+        table::{Thresholds, TunnelKind},
         wire::{
-            Attribute, DestinationAttribute, IP_VS_SVC_F_PERSISTENT, IPVS_CMD_DEL_DEST,
+            self, Attribute, Body, DestinationAttribute, IP_VS_SVC_F_PERSISTENT, IPVS_CMD_DEL_DEST,
             IPVS_CMD_DEL_SERVICE, IPVS_CMD_FLUSH, IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE,
-            IPVS_CMD_SET_DEST, Message, ServiceAttribute, destination_identity, service_identity,
+            IPVS_CMD_SET_DEST, Request, ServiceAttribute, destination_identity, service_identity,
         },
     },
     model::id::{AddressFamily, DestinationId, ForwardingMethod, ServiceId},
@@ -59,14 +61,23 @@ pub fn add_destination(
 /// Changes the weight of a real server, and nothing else about it.
 pub fn set_weight(service: &ServiceId, destination: &DestinationId, weight: u32) -> Result<()> {
     // The request replaces all that can be set, so the rest is read first.
-    let table = Ipvs::open()?.destinations(service)?;
+    let table = Ipvs::open()?.service(service, &mut |_, _| None)?;
     let current = table
+        .with_context(|| format!("there is no service {service}"))?
+        .services
         .into_iter()
+        .flat_map(|service| service.destinations)
         .find(|current| current.id == *destination)
         .with_context(|| format!("service {service} has no destination {destination}"))?;
     ensure!(
         current.thresholds.unwrap_or_default() == Thresholds::default(),
         "{destination} has thresholds, which setting the weight would drop"
+    );
+    ensure!(
+        current
+            .tunnel
+            .is_none_or(|tunnel| tunnel.kind == TunnelKind::IpIp),
+        "{destination} has a tunnel, which setting the weight would drop"
     );
     let attributes = full_destination(service, destination, current.method, weight);
     execute(IPVS_CMD_SET_DEST, attributes)
@@ -148,7 +159,7 @@ fn execute(command: u8, attributes: Vec<Attribute>) -> Result<()> {
         .connect(&SocketAddr::new(0, 0))
         .context("cannot connect a netlink socket to the kernel")?;
 
-    let mut payload = GenlMessage::from_payload(Message {
+    let mut payload = GenlMessage::from_payload(Request {
         command,
         attributes,
     });
@@ -170,13 +181,14 @@ fn execute(command: u8, attributes: Vec<Attribute>) -> Result<()> {
 }
 
 fn acknowledged(answer: &[u8]) -> Result<()> {
-    let answer = NetlinkMessage::<GenlMessage<Message>>::deserialize(answer)
-        .context("cannot decode an IPVS answer")?;
-    let NetlinkPayload::Error(outcome) = answer.payload else {
-        bail!("expected an acknowledgement from IPVS, got {answer:?}");
+    let answer = wire::messages(answer).next().context("IPVS sent nothing")?;
+    let body = answer.context("cannot decode an IPVS answer")?.body;
+    let Body::Error(code) = body else {
+        bail!("expected an acknowledgement from IPVS, got {body:?}");
     };
-    if outcome.code.is_some() {
-        return Err(outcome.to_io()).context("the kernel refused");
+    if code != 0 {
+        let reason = io::Error::from_raw_os_error(code.saturating_neg());
+        return Err(reason).context("the kernel refused");
     }
     Ok(())
 }

@@ -1,38 +1,49 @@
-//! The only netlink sockets of the agent: asks the kernel for the table and waits for the answer.
+//! The only netlink sockets of the agent: asks the kernel for what IPVS knows and waits for the
+//! answer.
 //!
-//! A dump resumes by index wherever it does not fit one datagram, and IPVS never says that the
-//! table changed in between. What can be torn is therefore read twice and compared. One socket
-//! and one buffer serve all requests, because the table takes one dump for each service.
+//! A table takes one dump of the services and one dump of the destinations of each; one socket
+//! and one buffer serve them all. `walk` knows what the dumps leave open and reads again what
+//! can be torn, `connection` what can go wrong between a request and its answer.
 //!
 //! The family is looked up in a dump of all families. Asking for it by its name would make the
 //! kernel load `ip_vs`, and an observer does not change what it observes.
 
 mod answer;
 mod connection;
+mod walk;
 
-use std::{collections::BTreeMap, io};
+use std::io;
 
-use netlink_packet_core::DecodeError;
 use netlink_packet_generic::{
-    constants::GENL_ID_CTRL,
+    constants::{CTRL_CMD_NEWFAMILY, GENL_ID_CTRL},
     ctrl::{GenlCtrl, GenlCtrlCmd},
 };
+use rustix::io::Errno;
 use thiserror::Error;
 
 use self::{
-    answer::Entries,
-    connection::{ATTEMPTS, Connection},
+    answer::{Expected, Extent, Kind},
+    connection::Connection,
+    walk::Query,
 };
 use super::{
-    table::{self, Destination, Service, Table, TableError},
+    table::{Daemon, Info, Live, Table, Timeouts},
     wire::{
-        Attribute, FamilyReply, IPVS_CMD_GET_DEST, IPVS_CMD_GET_SERVICE, IPVS_GENL_NAME, Message,
-        service_identity,
+        self, Attribute, IPVS_CMD_GET_CONFIG, IPVS_CMD_GET_DAEMON, IPVS_CMD_GET_DEST,
+        IPVS_CMD_GET_INFO, IPVS_CMD_GET_SERVICE, IPVS_CMD_NEW_DAEMON, IPVS_CMD_NEW_DEST,
+        IPVS_CMD_NEW_SERVICE, IPVS_CMD_SET_CONFIG, IPVS_CMD_SET_INFO, IPVS_GENL_NAME, Request,
+        WireError, service_identity,
     },
 };
 use crate::model::id::{DestinationId, ServiceId};
 
-/// Why the table could not be read.
+/// How often a request is made again because its answer was lost, and a table read again because
+/// it changed.
+const ATTEMPTS: u32 = 3;
+
+const FIND_FAMILY: &str = "find the IPVS netlink family";
+
+/// Why the kernel's answer could not be had.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NetlinkError {
@@ -83,21 +94,13 @@ pub enum NetlinkError {
         /// What was sent.
         what: String,
     },
-    /// An answer that cannot be read.
+    /// An answer that cannot be read or contradicts itself.
     #[error("cannot {request}: the answer is malformed")]
-    Decode {
+    Malformed {
         /// What was being done.
         request: &'static str,
-        /// Where the answer is malformed.
-        source: DecodeError,
-    },
-    /// An answer that can be read but describes nothing.
-    #[error("cannot {request}: the answer is incomplete")]
-    Incomplete {
-        /// What was being done.
-        request: &'static str,
-        /// What the answer lacks.
-        source: TableError,
+        /// What is wrong with it.
+        source: WireError,
     },
 }
 
@@ -111,7 +114,7 @@ pub struct Ipvs {
 impl Ipvs {
     /// Finds the family without making the kernel load it.
     pub fn open() -> Result<Self, NetlinkError> {
-        let mut connection = Connection::open("find the IPVS netlink family")?;
+        let mut connection = Connection::open(FIND_FAMILY)?;
         let family = find_family(&mut connection)?;
         Ok(Self { connection, family })
     }
@@ -121,102 +124,174 @@ impl Ipvs {
         self.family
     }
 
-    /// The destinations of `service`; none if there is no such service.
-    pub fn destinations(&mut self, service: &ServiceId) -> Result<Vec<Destination>, NetlinkError> {
-        Ok(self
-            .dump_destinations(service)?
-            .entries
-            .into_values()
-            .collect())
+    /// Version and size.
+    pub fn info(&mut self) -> Result<Info, NetlinkError> {
+        let expected = self.expect("read the size of IPVS", Kind::One, IPVS_CMD_SET_INFO);
+        self.one(&expected, IPVS_CMD_GET_INFO, wire::info)
+    }
+
+    /// How long idle connections are kept.
+    pub fn timeouts(&mut self) -> Result<Timeouts, NetlinkError> {
+        let expected = self.expect("read the timeouts of IPVS", Kind::One, IPVS_CMD_SET_CONFIG);
+        self.one(&expected, IPVS_CMD_GET_CONFIG, wire::timeouts)
+    }
+
+    /// The threads that exchange connections with other directors, of which there can be one of
+    /// each kind.
+    pub fn daemons(&mut self) -> Result<Vec<Daemon>, NetlinkError> {
+        let expected = self.expect(
+            "read the synchronisation of IPVS",
+            Kind::Dump,
+            IPVS_CMD_NEW_DAEMON,
+        );
+        let mut daemons = Vec::new();
+        self.connection.ask(
+            &expected,
+            request(IPVS_CMD_GET_DAEMON, None),
+            &mut daemons,
+            wire::daemon,
+        )?;
+        Ok(daemons)
     }
 
     /// The whole table, read again while it changes and marked if it never held still.
-    pub fn table(&mut self) -> Result<Table, NetlinkError> {
-        let mut services = self.dump_services()?.entries;
-        let mut attempt = 1;
-        loop {
-            let mut steady = true;
-            for (id, service) in &mut services {
-                let (destinations, destinations_steady) = self.steady_destinations(id)?;
-                service.destinations = destinations.into_values().collect();
-                steady &= destinations_steady;
+    ///
+    /// `live` is called for every entry in the order in which the kernel filled them in, right
+    /// after the datagram that has it was received; entries that are read again are asked for
+    /// again. What it returns takes the place of the kernel's copy of the counters.
+    pub fn table(
+        &mut self,
+        live: &mut impl FnMut(&ServiceId, Option<&DestinationId>) -> Option<Live>,
+    ) -> Result<Table, NetlinkError> {
+        walk::table(&mut |query| self.answer(query, live))
+    }
+
+    /// A table of one service, read with the same care; none if there is no such service.
+    pub fn service(
+        &mut self,
+        id: &ServiceId,
+        live: &mut impl FnMut(&ServiceId, Option<&DestinationId>) -> Option<Live>,
+    ) -> Result<Option<Table>, NetlinkError> {
+        walk::service(id, &mut |query| self.answer(query, live))
+    }
+
+    fn answer(
+        &mut self,
+        query: Query<'_>,
+        live: &mut impl FnMut(&ServiceId, Option<&DestinationId>) -> Option<Live>,
+    ) -> Result<Extent, NetlinkError> {
+        let mut service = |answer: &[u8]| {
+            let mut service = wire::service(answer)?;
+            if let Some(live) = live(&service.id, None) {
+                service.stats = Some(live.into());
             }
-            let after = self.dump_services()?.entries;
-            let unchanged = services.keys().eq(after.keys());
-            if unchanged || attempt == ATTEMPTS {
-                return Ok(Table {
-                    services: services.into_values().collect(),
-                    torn: !(unchanged && steady),
-                });
+            Ok(service)
+        };
+        match query {
+            Query::Services(services) => {
+                let expected = self.expect(
+                    "read the services of IPVS",
+                    Kind::Dump,
+                    IPVS_CMD_NEW_SERVICE,
+                );
+                let request = request(IPVS_CMD_GET_SERVICE, None);
+                self.connection
+                    .ask(&expected, request, services, &mut service)
             }
-            services = after;
-            attempt += 1;
+            Query::Service(id, services) => {
+                let expected =
+                    self.expect("read a service of IPVS", Kind::One, IPVS_CMD_NEW_SERVICE);
+                let request = request(IPVS_CMD_GET_SERVICE, Some(id));
+                let found = self
+                    .connection
+                    .ask(&expected, request, services, &mut service);
+                match services.iter().find(|service| service.id != *id) {
+                    _ if found.as_ref().is_err_and(is_no_such_service) => Ok(Extent::default()),
+                    Some(other) => Err(NetlinkError::Unexpected {
+                        request: expected.request,
+                        what: other.id.to_string(),
+                    }),
+                    None => found,
+                }
+            }
+            Query::Destinations(id, destinations) => {
+                let expected = self.expect(
+                    "read the destinations of an IPVS service",
+                    Kind::Dump,
+                    IPVS_CMD_NEW_DEST,
+                );
+                let request = request(IPVS_CMD_GET_DEST, Some(id));
+                self.connection
+                    .ask(&expected, request, destinations, |answer| {
+                        let mut destination = wire::destination(answer, id.family())?;
+                        if let Some(live) = live(id, Some(&destination.id)) {
+                            destination.stats = Some(live.into());
+                        }
+                        Ok(destination)
+                    })
+            }
         }
     }
 
-    /// The destinations of a service, and whether two readings agreed on which there are.
-    fn steady_destinations(
+    /// Asks for what there is one of.
+    fn one<T>(
         &mut self,
-        service: &ServiceId,
-    ) -> Result<(BTreeMap<DestinationId, Destination>, bool), NetlinkError> {
-        let mut before = self.dump_destinations(service)?;
-        for _ in 1..ATTEMPTS {
-            if before.is_atomic {
-                return Ok((before.entries, true));
-            }
-            let after = self.dump_destinations(service)?;
-            if before.entries.keys().eq(after.entries.keys()) {
-                return Ok((after.entries, true));
-            }
-            before = after;
+        expected: &Expected,
+        command: u8,
+        read: impl FnMut(&[u8]) -> Result<T, WireError>,
+    ) -> Result<T, NetlinkError> {
+        let mut answers = Vec::new();
+        self.connection
+            .ask(expected, request(command, None), &mut answers, read)?;
+        answers.pop().ok_or_else(|| NetlinkError::Unexpected {
+            request: expected.request,
+            what: "nothing".to_owned(),
+        })
+    }
+
+    const fn expect(&self, request: &'static str, kind: Kind, command: u8) -> Expected {
+        Expected {
+            request,
+            family: self.family,
+            command,
+            kind,
         }
-        Ok((before.entries, before.is_atomic))
-    }
-
-    fn dump_services(&mut self) -> Result<Entries<ServiceId, Service>, NetlinkError> {
-        let request = "read the services of IPVS";
-        let message = Message {
-            command: IPVS_CMD_GET_SERVICE,
-            attributes: Vec::new(),
-        };
-        let answer = self
-            .connection
-            .dump::<_, Message>(self.family, &message, request)?;
-        answer.into_entries(request, |message| {
-            table::service(message).map(|service| (service.id, service))
-        })
-    }
-
-    fn dump_destinations(
-        &mut self,
-        service: &ServiceId,
-    ) -> Result<Entries<DestinationId, Destination>, NetlinkError> {
-        let request = "read the destinations of an IPVS service";
-        let message = Message {
-            command: IPVS_CMD_GET_DEST,
-            attributes: vec![Attribute::Service(service_identity(service))],
-        };
-        let answer = self
-            .connection
-            .dump::<_, Message>(self.family, &message, request)?;
-        answer.into_entries(request, |message| {
-            let destination = table::destination(message, service.family())?;
-            Ok((destination.id, destination))
-        })
     }
 }
 
+fn request(command: u8, service: Option<&ServiceId>) -> Request {
+    let attributes = service
+        .map(|id| Attribute::Service(service_identity(id)))
+        .into_iter()
+        .collect();
+    Request {
+        command,
+        attributes,
+    }
+}
+
+fn is_no_such_service(error: &NetlinkError) -> bool {
+    matches!(error, NetlinkError::Refused { source, .. } if Errno::from_io_error(source) == Some(Errno::SRCH))
+}
+
 fn find_family(connection: &mut Connection) -> Result<u16, NetlinkError> {
-    let message = GenlCtrl {
+    let request = GenlCtrl {
         cmd: GenlCtrlCmd::GetFamily,
         nlas: Vec::new(),
     };
-    let request = "find the IPVS netlink family";
-    let answer = connection.dump::<_, FamilyReply>(GENL_ID_CTRL, &message, request)?;
-    answer
-        .messages
+    let expected = Expected {
+        request: FIND_FAMILY,
+        family: GENL_ID_CTRL,
+        command: CTRL_CMD_NEWFAMILY,
+        kind: Kind::Dump,
+    };
+    let mut families = Vec::new();
+    connection.ask(&expected, request, &mut families, |answer| {
+        wire::family_number(answer, IPVS_GENL_NAME)
+    })?;
+    families
         .into_iter()
-        .find(|family| family.name.as_deref() == Some(IPVS_GENL_NAME))
-        .and_then(|family| family.id)
+        .flatten()
+        .next()
         .ok_or(NetlinkError::NotLoaded)
 }

@@ -1,20 +1,15 @@
-//! The table of virtual services and real servers, made of messages.
+//! What IPVS says of itself: services and real servers, their counters, and IPVS as a whole.
 //!
-//! Pure: which messages there are, and when to ask again, is [`super::netlink`]'s affair.
+//! Plain data. How it is read from messages is [`super::wire`]'s affair, and when to ask for them
+//! [`super::netlink`]'s.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
-use thiserror::Error;
-
-use super::wire::{
-    AF_INET, AF_INET6, Attribute, DestinationAttribute, IP_VS_SVC_F_ONEPACKET,
-    IP_VS_SVC_F_PERSISTENT, IPVS_STATS_ATTR_CONNS, IPVS_STATS_ATTR_INBYTES, IPVS_STATS_ATTR_INPKTS,
-    IPVS_STATS_ATTR_OUTBYTES, IPVS_STATS_ATTR_OUTPKTS, Message, ServiceAttribute, StatsAttribute,
-};
-use crate::model::id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId};
+use super::wire::{IP_VS_SVC_F_ONEPACKET, IP_VS_SVC_F_PERSISTENT};
+use crate::model::id::{DestinationId, ForwardingMethod, ServiceId};
 
 /// All services of a network namespace with their real servers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,6 +51,17 @@ impl Service {
     /// Whether connections of one client stay with one real server.
     pub const fn is_persistent(&self) -> bool {
         self.flags & IP_VS_SVC_F_PERSISTENT != 0
+    }
+
+    /// Whether `other` is the same service with the same settings, whatever went through it and
+    /// to whom.
+    pub fn is_defined_as(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.scheduler == other.scheduler
+            && self.flags == other.flags
+            && self.timeout_s == other.timeout_s
+            && self.netmask == other.netmask
+            && self.engine == other.engine
     }
 }
 
@@ -134,6 +140,26 @@ pub struct Stats {
     pub rates: Option<TrafficRates>,
     /// When the kernel's live counters were read, on `CLOCK_MONOTONIC`; absent for the copy that the kernel makes every 2 s.
     pub read_at: Option<Duration>,
+}
+
+/// The kernel's live counters of an entry, which it copies for netlink every 2 s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Totals since the entry was made; zeroing does not touch them.
+    pub traffic: Traffic,
+    /// When they were read, on `CLOCK_MONOTONIC`.
+    pub read_at: Duration,
+}
+
+impl From<Live> for Stats {
+    /// Live counters have no rates until two readings are compared.
+    fn from(live: Live) -> Self {
+        Self {
+            traffic: live.traffic,
+            rates: None,
+            read_at: Some(live.read_at),
+        }
+    }
 }
 
 /// Counts of connections, packets and bytes.
@@ -224,224 +250,3 @@ pub enum DaemonState {
     /// A state that this program does not know.
     Unknown(u32),
 }
-
-/// A message that does not describe what it should.
-#[derive(Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum TableError {
-    /// The attribute that gives the message its sense is not there.
-    #[error("an IPVS {entry} came without {attribute}")]
-    Missing {
-        /// `service` or `destination`.
-        entry: &'static str,
-        /// The kernel's name of the attribute.
-        attribute: &'static str,
-    },
-    /// The addresses cannot be read.
-    #[error("an IPVS entry came with the unknown address family {0}")]
-    Family(u16),
-}
-
-/// Reads one answer to `IPVS_CMD_GET_SERVICE`.
-pub fn service(message: &Message) -> Result<Service, TableError> {
-    let attributes = message.attributes.iter().find_map(|attribute| {
-        if let Attribute::Service(attributes) = attribute {
-            Some(attributes)
-        } else {
-            None
-        }
-    });
-    let missing = |attribute| TableError::Missing {
-        entry: "service",
-        attribute,
-    };
-    let attributes = attributes.ok_or_else(|| missing("IPVS_CMD_ATTR_SERVICE"))?;
-
-    let mut raw_family = None;
-    let mut protocol = None;
-    let mut raw_address = None;
-    let mut port = None;
-    let mut mark = None;
-    let mut scheduler = None;
-    let mut flags = 0;
-    let mut timeout_s = 0;
-    let mut raw_netmask = [0; 4];
-    let mut engine = None;
-    let mut stats = StatsNests::default();
-    for attribute in attributes {
-        match attribute {
-            ServiceAttribute::Family(value) => raw_family = Some(*value),
-            ServiceAttribute::Protocol(value) => protocol = Some(Protocol(*value)),
-            ServiceAttribute::Address(value) => raw_address = Some(*value),
-            ServiceAttribute::Port(value) => port = Some(*value),
-            ServiceAttribute::FirewallMark(value) => mark = Some(*value),
-            ServiceAttribute::Scheduler(value) => scheduler = Some(value.clone()),
-            ServiceAttribute::Flags { flags: value, .. } => flags = *value,
-            ServiceAttribute::Timeout(value) => timeout_s = *value,
-            ServiceAttribute::Netmask(value) => raw_netmask = *value,
-            ServiceAttribute::PersistenceEngine(value) => engine = Some(value.clone()),
-            ServiceAttribute::Stats(value) => stats.narrow = Some(value),
-            ServiceAttribute::Stats64(value) => stats.wide = Some(value),
-            ServiceAttribute::Other(_) => {}
-        }
-    }
-
-    let family = family(raw_family.ok_or_else(|| missing("IPVS_SVC_ATTR_AF"))?)?;
-    let id = match mark {
-        Some(mark) => ServiceId::FirewallMark { mark, family },
-        None => ServiceId::Address {
-            protocol: protocol.ok_or_else(|| missing("IPVS_SVC_ATTR_PROTOCOL"))?,
-            address: address(
-                family,
-                raw_address.ok_or_else(|| missing("IPVS_SVC_ATTR_ADDR"))?,
-            ),
-            port: port.ok_or_else(|| missing("IPVS_SVC_ATTR_PORT"))?,
-        },
-    };
-    let netmask = match family {
-        AddressFamily::Ipv4 => Netmask::Ipv4(raw_netmask.into()),
-        AddressFamily::Ipv6 => Netmask::Ipv6(prefix_length(raw_netmask)),
-    };
-    Ok(Service {
-        id,
-        scheduler: scheduler.ok_or_else(|| missing("IPVS_SVC_ATTR_SCHED_NAME"))?,
-        flags,
-        timeout_s: Some(timeout_s),
-        netmask: Some(netmask),
-        engine,
-        stats: stats.read(),
-        destinations: Vec::new(),
-    })
-}
-
-/// Reads one answer to `IPVS_CMD_GET_DEST` for a service of `service_family`.
-pub fn destination(
-    message: &Message,
-    service_family: AddressFamily,
-) -> Result<Destination, TableError> {
-    let attributes = message.attributes.iter().find_map(|attribute| {
-        if let Attribute::Destination(attributes) = attribute {
-            Some(attributes)
-        } else {
-            None
-        }
-    });
-    let missing = |attribute| TableError::Missing {
-        entry: "destination",
-        attribute,
-    };
-    let attributes = attributes.ok_or_else(|| missing("IPVS_CMD_ATTR_DEST"))?;
-
-    let mut raw_family = None;
-    let mut raw_address = None;
-    let mut port = None;
-    let mut method = None;
-    let mut weight = None;
-    let mut stats = StatsNests::default();
-    let [mut active, mut inactive, mut persistent] = [0; 3];
-    let [mut upper_threshold, mut lower_threshold] = [0; 2];
-    for attribute in attributes {
-        match attribute {
-            DestinationAttribute::Family(value) => raw_family = Some(*value),
-            DestinationAttribute::Address(value) => raw_address = Some(*value),
-            DestinationAttribute::Port(value) => port = Some(*value),
-            DestinationAttribute::ForwardingMethod(value) => method = Some(*value),
-            DestinationAttribute::Weight(value) => weight = Some(*value),
-            DestinationAttribute::UpperThreshold(value) => upper_threshold = *value,
-            DestinationAttribute::LowerThreshold(value) => lower_threshold = *value,
-            DestinationAttribute::ActiveConnections(value) => active = *value,
-            DestinationAttribute::InactiveConnections(value) => inactive = *value,
-            DestinationAttribute::PersistentConnections(value) => persistent = *value,
-            DestinationAttribute::Stats(value) => stats.narrow = Some(value),
-            DestinationAttribute::Stats64(value) => stats.wide = Some(value),
-            DestinationAttribute::TunnelType(_)
-            | DestinationAttribute::TunnelPort(_)
-            | DestinationAttribute::TunnelFlags(_)
-            | DestinationAttribute::Other(_) => {}
-        }
-    }
-
-    let family = match raw_family {
-        Some(raw) => family(raw)?,
-        None => service_family,
-    };
-    let id = DestinationId {
-        address: address(
-            family,
-            raw_address.ok_or_else(|| missing("IPVS_DEST_ATTR_ADDR"))?,
-        ),
-        port: port.ok_or_else(|| missing("IPVS_DEST_ATTR_PORT"))?,
-    };
-    Ok(Destination {
-        id,
-        method: method.ok_or_else(|| missing("IPVS_DEST_ATTR_FWD_METHOD"))?,
-        weight: weight.ok_or_else(|| missing("IPVS_DEST_ATTR_WEIGHT"))?,
-        active,
-        inactive,
-        persistent: Some(persistent),
-        thresholds: Some(Thresholds {
-            upper: upper_threshold,
-            lower: lower_threshold,
-        }),
-        tunnel: None,
-        stats: stats.read(),
-    })
-}
-
-/// The statistics nests of an entry, of which kernels since 4.1 send both.
-#[derive(Default)]
-struct StatsNests<'a> {
-    narrow: Option<&'a [StatsAttribute]>,
-    wide: Option<&'a [StatsAttribute]>,
-}
-
-impl StatsNests<'_> {
-    fn read(&self) -> Option<Stats> {
-        let mut traffic = Traffic::default();
-        for attribute in self.wide.or(self.narrow)? {
-            let StatsAttribute::Counter { kind, value } = attribute else {
-                continue;
-            };
-            let slot = match *kind {
-                IPVS_STATS_ATTR_CONNS => &mut traffic.connections,
-                IPVS_STATS_ATTR_INPKTS => &mut traffic.in_packets,
-                IPVS_STATS_ATTR_OUTPKTS => &mut traffic.out_packets,
-                IPVS_STATS_ATTR_INBYTES => &mut traffic.in_bytes,
-                IPVS_STATS_ATTR_OUTBYTES => &mut traffic.out_bytes,
-                _ => continue,
-            };
-            *slot = (*value).into();
-        }
-        Some(Stats {
-            traffic,
-            rates: None,
-            read_at: None,
-        })
-    }
-}
-
-fn family(raw: u16) -> Result<AddressFamily, TableError> {
-    match raw {
-        AF_INET => Ok(AddressFamily::Ipv4),
-        AF_INET6 => Ok(AddressFamily::Ipv6),
-        other => Err(TableError::Family(other)),
-    }
-}
-
-fn address(family: AddressFamily, raw: [u8; 16]) -> IpAddr {
-    match (family, raw) {
-        (AddressFamily::Ipv4, [a, b, c, d, ..]) => Ipv4Addr::new(a, b, c, d).into(),
-        (AddressFamily::Ipv6, raw) => Ipv6Addr::from(raw).into(),
-    }
-}
-
-#[expect(
-    clippy::host_endian_bytes,
-    reason = "the kernel stores the prefix length of IPv6 in host order where the mask of IPv4 is"
-)]
-fn prefix_length(raw: [u8; 4]) -> u32 {
-    u32::from_ne_bytes(raw)
-}
-
-#[cfg(test)]
-mod tests;

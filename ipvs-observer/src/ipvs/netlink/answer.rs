@@ -1,126 +1,105 @@
-//! What the kernel sent, checked message by message against what was asked.
+//! Messages judged by what was asked.
 //!
-//! Nothing but `NLMSG_DONE` ends an answer: everything that is neither that nor an entry is an
-//! error, so that half a table never passes for a whole one.
+//! Nothing but the end that the request has ends an answer: everything that is neither that nor
+//! an entry is an error, so that half a table never passes for a whole one.
 
-use std::{collections::BTreeMap, fmt, io};
+use std::io;
 
-use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload, ParseableParametrized};
-use netlink_packet_generic::{GenlHeader, GenlMessage};
 use rustix::io::Errno;
 
 use super::NetlinkError;
-use crate::ipvs::table::TableError;
+use crate::ipvs::wire::{self, Body, WireError};
 
-/// The messages of one dump.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer<R> {
-    pub(super) messages: Vec<R>,
-    /// Datagrams that carried messages.
-    datagrams: u32,
-    /// Whether the kernel itself says that it was interrupted.
-    is_interrupted: bool,
-}
-
-impl<R> Default for Answer<R> {
-    fn default() -> Self {
-        Self {
-            messages: Vec::new(),
-            datagrams: 0,
-            is_interrupted: false,
-        }
-    }
-}
-
-impl<R> Answer<R> {
-    /// A repeated entry replaces its earlier self.
-    pub(super) fn into_entries<K: Ord, V>(
-        self,
-        request: &'static str,
-        read: impl FnMut(&R) -> Result<(K, V), TableError>,
-    ) -> Result<Entries<K, V>, NetlinkError> {
-        let entries = self
-            .messages
-            .iter()
-            .map(read)
-            .collect::<Result<_, _>>()
-            .map_err(|source| NetlinkError::Incomplete { request, source })?;
-        Ok(Entries {
-            entries,
-            is_atomic: self.datagrams <= 1 && !self.is_interrupted,
-        })
-    }
-}
-
-/// What an answer must be to belong to the request.
+/// What an answer must be to belong to a request.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
+    /// What is being done, for errors.
     pub(super) request: &'static str,
+    /// The number of the family that is asked.
     pub(super) family: u16,
-    pub(super) sequence: u32,
+    /// The command of its answers.
+    pub(super) command: u8,
+    /// Where the answer ends.
+    pub(super) kind: Kind,
+}
+
+/// Where an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// At its first entry.
+    One,
+    /// Where the kernel says that it is done.
+    Dump,
+}
+
+/// How much of an answer the kernel wrote at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Datagrams that had entries.
+    pub(super) datagrams: u32,
+    /// Whether the kernel itself says that it was interrupted.
+    pub(super) is_interrupted: bool,
+}
+
+impl Extent {
+    /// Whether all of it was written in one go, so that nothing can be skipped or repeated.
+    pub(super) const fn is_whole(self) -> bool {
+        self.datagrams <= 1 && !self.is_interrupted
+    }
 }
 
 impl Expected {
-    /// Reads one datagram; `true` if it ends the answer.
-    pub(super) fn read<R>(
+    /// Reads the entries of one datagram of the answer to request `sequence`; `true` if it ends
+    /// the answer.
+    pub(super) fn read<T>(
         &self,
+        sequence: u32,
         datagram: &[u8],
-        answer: &mut Answer<R>,
-    ) -> Result<bool, NetlinkError>
-    where
-        R: ParseableParametrized<[u8], GenlHeader> + fmt::Debug,
-    {
-        let mut rest = datagram;
-        let before = answer.messages.len();
+        extent: &mut Extent,
+        entries: &mut Vec<T>,
+        mut read: impl FnMut(&[u8]) -> Result<T, WireError>,
+    ) -> Result<bool, NetlinkError> {
+        let request = self.request;
+        let malformed = |source| NetlinkError::Malformed { request, source };
+        let before = entries.len();
         let mut is_end = false;
-        while !rest.is_empty() {
-            let message =
-                NetlinkMessage::<GenlMessage<R>>::deserialize(rest).map_err(|source| {
-                    NetlinkError::Decode {
-                        request: self.request,
-                        source,
-                    }
-                })?;
-            let length = (message.header.length as usize).next_multiple_of(4);
-            rest = rest.get(length..).unwrap_or_default();
-            is_end |= self.take(message, answer)?;
+        for message in wire::messages(datagram) {
+            let message = message.map_err(malformed)?;
+            if message.sequence != sequence {
+                let answered = message.sequence;
+                return Err(self.unexpected(format!("answer {answered} to request {sequence}")));
+            }
+            extent.is_interrupted |= message.is_interrupted;
+            if let Body::Family {
+                family,
+                command,
+                attributes,
+            } = message.body
+                && (family, command) == (self.family, self.command)
+            {
+                entries.push(read(attributes).map_err(malformed)?);
+                is_end |= self.kind == Kind::One;
+            } else {
+                is_end |= self.control(message.body)?;
+            }
         }
-        if answer.messages.len() > before {
-            answer.datagrams += 1;
-        }
+        extent.datagrams += u32::from(entries.len() > before);
         Ok(is_end)
     }
 
-    /// Takes one message; `true` if it ends the answer.
-    fn take<R: fmt::Debug>(
-        &self,
-        message: NetlinkMessage<GenlMessage<R>>,
-        answer: &mut Answer<R>,
-    ) -> Result<bool, NetlinkError> {
-        let (header, payload) = message.into_parts();
-        if header.sequence_number != self.sequence {
-            return Err(self.unexpected(format!(
-                "answer {} to request {}",
-                header.sequence_number, self.sequence
-            )));
-        }
-        answer.is_interrupted |= header.flags & NLM_F_DUMP_INTR != 0;
-        match payload {
-            NetlinkPayload::InnerMessage(message) if header.message_type == self.family => {
-                answer.messages.push(message.into_parts().1);
-                Ok(false)
-            }
-            NetlinkPayload::InnerMessage(_) => {
-                Err(self.unexpected(format!("a message of type {}", header.message_type)))
-            }
-            NetlinkPayload::Done(done) if done.code == 0 => Ok(true),
-            NetlinkPayload::Done(done) => Err(self.refused(done.code)),
-            NetlinkPayload::Error(error) if error.raw_code() != 0 => {
-                Err(self.refused(error.raw_code()))
-            }
-            NetlinkPayload::Error(_) => Err(self.unexpected("an acknowledgement".to_owned())),
-            NetlinkPayload::Overrun(_) => Err(self.unexpected("an overrun notice".to_owned())),
-            NetlinkPayload::Noop => Ok(false),
-            _ => Err(self.unexpected(format!("a message of type {}", header.message_type))),
+    /// Takes a message that is no entry; `true` if it ends the answer.
+    fn control(&self, body: Body<'_>) -> Result<bool, NetlinkError> {
+        match body {
+            Body::Done(0) if self.kind == Kind::Dump => Ok(true),
+            Body::Done(0) => Err(self.unexpected("an end".to_owned())),
+            Body::Error(0) => Err(self.unexpected("an acknowledgement".to_owned())),
+            Body::Done(code) | Body::Error(code) => Err(self.refused(code)),
+            Body::Noop => Ok(false),
+            Body::Overrun => Err(self.unexpected("an overrun notice".to_owned())),
+            Body::Unknown(kind) => Err(self.unexpected(format!("a message of type {kind}"))),
+            Body::Family {
+                family, command, ..
+            } => Err(self.unexpected(format!("command {command} of family {family}"))),
         }
     }
 
@@ -131,6 +110,7 @@ impl Expected {
             Some(Errno::PERM) => NetlinkError::NotPermitted { request },
             // The number of a family that is gone: the module was unloaded.
             Some(Errno::NOENT) => NetlinkError::NotLoaded,
+            Some(Errno::NOBUFS | Errno::INTR) => NetlinkError::Lost { request },
             _ => NetlinkError::Refused { request, source },
         }
     }
@@ -142,13 +122,3 @@ impl Expected {
         }
     }
 }
-
-/// What a dump of one kind of entry gave.
-pub(super) struct Entries<K, V> {
-    pub(super) entries: BTreeMap<K, V>,
-    /// Whether it came in one datagram, which the kernel writes under its lock.
-    pub(super) is_atomic: bool,
-}
-
-#[cfg(test)]
-mod tests;

@@ -3,31 +3,32 @@
 use std::{fmt, io};
 
 use netlink_packet_core::{
-    Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-    ParseableParametrized,
+    Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
-use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
+use netlink_packet_generic::{GenlFamily, GenlMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use rustix::io::Errno;
 
 use super::{
-    NetlinkError,
-    answer::{Answer, Expected},
+    ATTEMPTS, NetlinkError,
+    answer::{Expected, Extent, Kind},
 };
+use crate::ipvs::wire::WireError;
 
-/// How often a dump is begun again because the socket ran full, and a table because it changed.
-pub(super) const ATTEMPTS: u32 = 3;
-
-/// The kernel fills at most 32 KiB per datagram, so this never truncates one.
-const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+/// The kernel fills datagrams up to the largest buffer that the socket was ever read into, and
+/// never beyond 32 KiB (`netlink_recvmsg` in `net/netlink/af_netlink.c`): fewer datagrams, fewer
+/// places where a table can tear.
+const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
 /// Makes `recv` return the length of the datagram instead of what fitted.
 const MSG_TRUNC: i32 = 0x20;
 
-/// One socket with its buffer.
+/// One socket with its buffers.
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: Socket,
-    buffer: Vec<u8>,
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
     sequence: u32,
     /// Whether answers to an abandoned request may still be waiting in the socket.
     is_stale: bool,
@@ -37,95 +38,110 @@ impl Connection {
     pub(super) fn open(request: &'static str) -> Result<Self, NetlinkError> {
         Ok(Self {
             socket: open_socket(request)?,
-            buffer: Vec::with_capacity(RECEIVE_BUFFER_BYTES),
+            outgoing: Vec::new(),
+            incoming: Vec::with_capacity(RECEIVE_BUFFER_BYTES),
             sequence: 0,
             is_stale: false,
         })
     }
 
-    /// Sends `payload` as a request for everything and collects the answer to its end.
-    pub(super) fn dump<Q, R>(
+    /// Sends `payload` and reads the whole answer into `entries`, in place of what they hold.
+    pub(super) fn ask<Q, T>(
         &mut self,
-        family: u16,
-        payload: &Q,
-        request: &'static str,
-    ) -> Result<Answer<R>, NetlinkError>
+        expected: &Expected,
+        payload: Q,
+        entries: &mut Vec<T>,
+        mut read: impl FnMut(&[u8]) -> Result<T, WireError>,
+    ) -> Result<Extent, NetlinkError>
     where
-        Q: GenlFamily + Emitable + Clone + fmt::Debug,
-        R: ParseableParametrized<[u8], GenlHeader> + fmt::Debug,
+        Q: GenlFamily + Emitable + fmt::Debug,
     {
+        let request = expected.request;
+        serialize(expected, payload, &mut self.outgoing);
         for _ in 0..ATTEMPTS {
             if self.is_stale {
                 self.socket = open_socket(request)?;
             }
             self.is_stale = true;
             self.sequence = self.sequence.wrapping_add(1);
-            self.send(family, payload.clone(), request)?;
-            if let Some(answer) = self.collect(family, request)? {
-                self.is_stale = false;
-                return Ok(answer);
+            NetlinkBuffer::new(&mut self.outgoing).set_sequence_number(self.sequence);
+            retry_interrupted(|| self.socket.send(&self.outgoing, 0))
+                .map_err(|source| NetlinkError::Socket { request, source })?;
+            entries.clear();
+            let receive = |buffer: &mut Vec<u8>| self.socket.recv(buffer, MSG_TRUNC);
+            match collect(
+                expected,
+                self.sequence,
+                receive,
+                &mut self.incoming,
+                entries,
+                &mut read,
+            ) {
+                Err(NetlinkError::Lost { .. }) => {}
+                answer => {
+                    self.is_stale = answer.is_err();
+                    return answer;
+                }
             }
         }
         Err(NetlinkError::Lost { request })
     }
+}
 
-    fn send<Q>(&self, family: u16, payload: Q, request: &'static str) -> Result<(), NetlinkError>
-    where
-        Q: GenlFamily + Emitable + fmt::Debug,
-    {
-        let mut message = GenlMessage::from_payload(payload);
-        message.set_resolved_family_id(family);
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        retry_interrupted(|| self.socket.send(&bytes, 0))
-            .map(|_sent| ())
-            .map_err(|source| NetlinkError::Socket { request, source })
-    }
+/// Writes the request as it is sent, but for its number.
+fn serialize<Q>(expected: &Expected, payload: Q, bytes: &mut Vec<u8>)
+where
+    Q: GenlFamily + Emitable + fmt::Debug,
+{
+    let mut message = GenlMessage::from_payload(payload);
+    message.set_resolved_family_id(expected.family);
+    let mut header = NetlinkHeader::default();
+    header.flags = match expected.kind {
+        Kind::One => NLM_F_REQUEST,
+        Kind::Dump => NLM_F_REQUEST | NLM_F_DUMP,
+    };
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    message.finalize();
+    bytes.clear();
+    bytes.resize(message.buffer_len(), 0);
+    message.serialize(bytes);
+}
 
-    /// `None` if the kernel dropped a part of the answer because the socket was full.
-    fn collect<R>(
-        &mut self,
-        family: u16,
-        request: &'static str,
-    ) -> Result<Option<Answer<R>>, NetlinkError>
-    where
-        R: ParseableParametrized<[u8], GenlHeader> + fmt::Debug,
-    {
-        let expected = Expected {
-            request,
-            family,
-            sequence: self.sequence,
-        };
-        let mut answer = Answer::default();
-        loop {
-            self.buffer.clear();
-            let received = retry_interrupted(|| self.socket.recv_from(&mut self.buffer, MSG_TRUNC));
-            let (length, sender) = match received {
-                Ok(received) => received,
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
-                    return Ok(None);
-                }
-                Err(source) => return Err(NetlinkError::Socket { request, source }),
-            };
-            if sender.port_number() != 0 {
-                // Not from the kernel.
-                continue;
+/// Receives datagrams until the answer to request `sequence` is whole.
+fn collect<T>(
+    expected: &Expected,
+    sequence: u32,
+    mut receive: impl FnMut(&mut Vec<u8>) -> io::Result<usize>,
+    buffer: &mut Vec<u8>,
+    entries: &mut Vec<T>,
+    mut read: impl FnMut(&[u8]) -> Result<T, WireError>,
+) -> Result<Extent, NetlinkError> {
+    let request = expected.request;
+    let mut extent = Extent::default();
+    loop {
+        buffer.clear();
+        let length = retry_interrupted(|| receive(buffer)).map_err(|source| {
+            match Errno::from_io_error(&source) {
+                Some(Errno::NOBUFS) => NetlinkError::Lost { request },
+                _ => NetlinkError::Socket { request, source },
             }
-            if length > self.buffer.len() {
-                return Err(NetlinkError::Truncated { request, length });
-            }
-            if expected.read(&self.buffer, &mut answer)? {
-                return Ok(Some(answer));
-            }
+        })?;
+        if length > buffer.len() {
+            return Err(NetlinkError::Truncated { request, length });
+        }
+        if length == 0 {
+            return Err(NetlinkError::Unexpected {
+                request,
+                what: "an empty datagram".to_owned(),
+            });
+        }
+        if expected.read(sequence, buffer, &mut extent, entries, &mut read)? {
+            return Ok(extent);
         }
     }
 }
 
+/// A socket to the kernel; since it is connected, nobody else can send to it.
 fn open_socket(request: &'static str) -> Result<Socket, NetlinkError> {
     let open = || {
         let mut socket = Socket::new(NETLINK_GENERIC)?;

@@ -1,17 +1,16 @@
-//! The nest that describes a real server of one service.
+//! The nest that describes a real server of one service, both ways.
 
-use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable as _, ErrorContext as _, NLA_F_NESTED, Nla, NlaBuffer,
-    Parseable, emit_u16, emit_u16_be, emit_u32, parse_u8, parse_u16, parse_u16_be, parse_u32,
-};
+use netlink_packet_core::{Nla, emit_u16, emit_u16_be, emit_u32};
 
 use super::{
-    AF_INET, AF_INET6,
-    attr::{EXACT_BUFFER, parse_all, parse_bytes},
-    service::address_bytes,
-    stats::StatsAttribute,
+    attr::{EXACT_BUFFER, Nest, address, address_bytes, family, family_number},
+    read::{Field, Port, WireError},
+    stats::stats,
 };
-use crate::model::id::{AddressFamily, DestinationId, ForwardingMethod};
+use crate::{
+    ipvs::table::{Destination, Thresholds, Tunnel, TunnelKind},
+    model::id::{AddressFamily, DestinationId, ForwardingMethod},
+};
 
 const IPVS_DEST_ATTR_ADDR: u16 = 1;
 const IPVS_DEST_ATTR_PORT: u16 = 2;
@@ -29,12 +28,15 @@ const IPVS_DEST_ATTR_TUN_TYPE: u16 = 13;
 const IPVS_DEST_ATTR_TUN_PORT: u16 = 14;
 const IPVS_DEST_ATTR_TUN_FLAGS: u16 = 15;
 
-/// An attribute of a real server. Ports are in host order here and in network order on the wire.
+/// The bits of `IPVS_DEST_ATTR_FWD_METHOD` that say the method.
+const IP_VS_CONN_F_FWD_MASK: u32 = 0x7;
+
+/// An attribute of a real server in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DestinationAttribute {
     /// `IPVS_DEST_ATTR_ADDR`, an IPv4 address in the first four bytes
     Address([u8; 16]),
-    /// `IPVS_DEST_ATTR_PORT`
+    /// `IPVS_DEST_ATTR_PORT`, in host order here and in network order on the wire
     Port(u16),
     /// `IPVS_DEST_ATTR_FWD_METHOD`
     ForwardingMethod(ForwardingMethod),
@@ -44,36 +46,14 @@ pub enum DestinationAttribute {
     UpperThreshold(u32),
     /// `IPVS_DEST_ATTR_L_THRESH`
     LowerThreshold(u32),
-    /// `IPVS_DEST_ATTR_ACTIVE_CONNS`
-    ActiveConnections(u32),
-    /// `IPVS_DEST_ATTR_INACT_CONNS`
-    InactiveConnections(u32),
-    /// `IPVS_DEST_ATTR_PERSIST_CONNS`
-    PersistentConnections(u32),
-    /// `IPVS_DEST_ATTR_STATS`, of 32 bits
-    Stats(Vec<StatsAttribute>),
-    /// `IPVS_DEST_ATTR_ADDR_FAMILY`; where it is absent the family is the service's
-    Family(u16),
-    /// `IPVS_DEST_ATTR_STATS64`
-    Stats64(Vec<StatsAttribute>),
-    /// `IPVS_DEST_ATTR_TUN_TYPE`
-    TunnelType(u8),
-    /// `IPVS_DEST_ATTR_TUN_PORT`
-    TunnelPort(u16),
-    /// `IPVS_DEST_ATTR_TUN_FLAGS`
-    TunnelFlags(u16),
-    /// What is not known to this program.
-    Other(DefaultNla),
+    /// `IPVS_DEST_ATTR_ADDR_FAMILY`
+    Family(AddressFamily),
 }
 
 /// The attributes by which a request names a destination of a service.
 pub fn destination_identity(destination: &DestinationId) -> Vec<DestinationAttribute> {
-    let family = match AddressFamily::of(destination.address) {
-        AddressFamily::Ipv4 => AF_INET,
-        AddressFamily::Ipv6 => AF_INET6,
-    };
     vec![
-        DestinationAttribute::Family(family),
+        DestinationAttribute::Family(AddressFamily::of(destination.address)),
         DestinationAttribute::Address(address_bytes(destination.address)),
         DestinationAttribute::Port(destination.port),
     ]
@@ -82,18 +62,12 @@ pub fn destination_identity(destination: &DestinationId) -> Vec<DestinationAttri
 impl Nla for DestinationAttribute {
     fn value_len(&self) -> usize {
         match self {
-            Self::TunnelType(_) => 1,
-            Self::Port(_) | Self::Family(_) | Self::TunnelPort(_) | Self::TunnelFlags(_) => 2,
+            Self::Port(_) | Self::Family(_) => 2,
             Self::ForwardingMethod(_)
             | Self::Weight(_)
             | Self::UpperThreshold(_)
-            | Self::LowerThreshold(_)
-            | Self::ActiveConnections(_)
-            | Self::InactiveConnections(_)
-            | Self::PersistentConnections(_) => 4,
+            | Self::LowerThreshold(_) => 4,
             Self::Address(_) => 16,
-            Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().buffer_len(),
-            Self::Other(other) => other.value_len(),
         }
     }
 
@@ -105,92 +79,132 @@ impl Nla for DestinationAttribute {
             Self::Weight(_) => IPVS_DEST_ATTR_WEIGHT,
             Self::UpperThreshold(_) => IPVS_DEST_ATTR_U_THRESH,
             Self::LowerThreshold(_) => IPVS_DEST_ATTR_L_THRESH,
-            Self::ActiveConnections(_) => IPVS_DEST_ATTR_ACTIVE_CONNS,
-            Self::InactiveConnections(_) => IPVS_DEST_ATTR_INACT_CONNS,
-            Self::PersistentConnections(_) => IPVS_DEST_ATTR_PERSIST_CONNS,
-            Self::Stats(_) => IPVS_DEST_ATTR_STATS | NLA_F_NESTED,
             Self::Family(_) => IPVS_DEST_ATTR_ADDR_FAMILY,
-            Self::Stats64(_) => IPVS_DEST_ATTR_STATS64 | NLA_F_NESTED,
-            Self::TunnelType(_) => IPVS_DEST_ATTR_TUN_TYPE,
-            Self::TunnelPort(_) => IPVS_DEST_ATTR_TUN_PORT,
-            Self::TunnelFlags(_) => IPVS_DEST_ATTR_TUN_FLAGS,
-            Self::Other(other) => other.kind(),
         }
     }
 
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
-            Self::TunnelType(value) => buffer.fill(*value),
-            Self::Family(value) | Self::TunnelFlags(value) => {
-                emit_u16(buffer, *value).expect(EXACT_BUFFER);
+            Self::Family(family) => {
+                emit_u16(buffer, family_number(*family)).expect(EXACT_BUFFER);
             }
-            Self::Port(port) | Self::TunnelPort(port) => {
-                emit_u16_be(buffer, *port).expect(EXACT_BUFFER);
-            }
+            Self::Port(port) => emit_u16_be(buffer, *port).expect(EXACT_BUFFER),
             Self::ForwardingMethod(method) => {
                 emit_u32(buffer, (*method).into()).expect(EXACT_BUFFER);
             }
-            Self::Weight(value)
-            | Self::UpperThreshold(value)
-            | Self::LowerThreshold(value)
-            | Self::ActiveConnections(value)
-            | Self::InactiveConnections(value)
-            | Self::PersistentConnections(value) => emit_u32(buffer, *value).expect(EXACT_BUFFER),
+            Self::Weight(value) | Self::UpperThreshold(value) | Self::LowerThreshold(value) => {
+                emit_u32(buffer, *value).expect(EXACT_BUFFER);
+            }
             Self::Address(bytes) => buffer.copy_from_slice(bytes),
-            Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().emit(buffer),
-            Self::Other(other) => other.emit_value(buffer),
         }
     }
 }
 
-impl Parseable<NlaBuffer<&[u8]>> for DestinationAttribute {
-    fn parse(buffer: &NlaBuffer<&[u8]>) -> Result<Self, DecodeError> {
-        let value = buffer.value();
-        Ok(match buffer.kind() {
-            IPVS_DEST_ATTR_ADDR => {
-                Self::Address(parse_bytes(value).context("IPVS_DEST_ATTR_ADDR")?)
-            }
-            IPVS_DEST_ATTR_PORT => Self::Port(parse_u16_be(value).context("IPVS_DEST_ATTR_PORT")?),
-            IPVS_DEST_ATTR_FWD_METHOD => Self::ForwardingMethod(
-                parse_u32(value)
-                    .context("IPVS_DEST_ATTR_FWD_METHOD")?
-                    .into(),
-            ),
-            IPVS_DEST_ATTR_WEIGHT => {
-                Self::Weight(parse_u32(value).context("IPVS_DEST_ATTR_WEIGHT")?)
-            }
-            IPVS_DEST_ATTR_U_THRESH => {
-                Self::UpperThreshold(parse_u32(value).context("IPVS_DEST_ATTR_U_THRESH")?)
-            }
-            IPVS_DEST_ATTR_L_THRESH => {
-                Self::LowerThreshold(parse_u32(value).context("IPVS_DEST_ATTR_L_THRESH")?)
-            }
-            IPVS_DEST_ATTR_ACTIVE_CONNS => {
-                Self::ActiveConnections(parse_u32(value).context("IPVS_DEST_ATTR_ACTIVE_CONNS")?)
-            }
-            IPVS_DEST_ATTR_INACT_CONNS => {
-                Self::InactiveConnections(parse_u32(value).context("IPVS_DEST_ATTR_INACT_CONNS")?)
-            }
-            IPVS_DEST_ATTR_PERSIST_CONNS => Self::PersistentConnections(
-                parse_u32(value).context("IPVS_DEST_ATTR_PERSIST_CONNS")?,
-            ),
-            IPVS_DEST_ATTR_STATS => Self::Stats(parse_all(value).context("IPVS_DEST_ATTR_STATS")?),
-            IPVS_DEST_ATTR_ADDR_FAMILY => {
-                Self::Family(parse_u16(value).context("IPVS_DEST_ATTR_ADDR_FAMILY")?)
-            }
-            IPVS_DEST_ATTR_STATS64 => {
-                Self::Stats64(parse_all(value).context("IPVS_DEST_ATTR_STATS64")?)
-            }
-            IPVS_DEST_ATTR_TUN_TYPE => {
-                Self::TunnelType(parse_u8(value).context("IPVS_DEST_ATTR_TUN_TYPE")?)
-            }
-            IPVS_DEST_ATTR_TUN_PORT => {
-                Self::TunnelPort(parse_u16_be(value).context("IPVS_DEST_ATTR_TUN_PORT")?)
-            }
-            IPVS_DEST_ATTR_TUN_FLAGS => {
-                Self::TunnelFlags(parse_u16(value).context("IPVS_DEST_ATTR_TUN_FLAGS")?)
-            }
-            _ => Self::Other(DefaultNla::parse(buffer)?),
-        })
+/// Reads an answer to `IPVS_CMD_GET_DEST` for a service of `service_family`, which is the
+/// destination's too unless it says another (since 3.18).
+pub fn destination(answer: &[u8], service_family: AddressFamily) -> Result<Destination, WireError> {
+    let mut own_family = Field::<u16>::new("IPVS_DEST_ATTR_ADDR_FAMILY");
+    let mut raw_address = Field::<[u8; 16]>::new("IPVS_DEST_ATTR_ADDR");
+    let mut port = Field::<Port>::new("IPVS_DEST_ATTR_PORT");
+    let mut method = Field::<u32>::new("IPVS_DEST_ATTR_FWD_METHOD");
+    let mut weight = Field::<u32>::new("IPVS_DEST_ATTR_WEIGHT");
+    let mut upper = Field::<u32>::new("IPVS_DEST_ATTR_U_THRESH");
+    let mut lower = Field::<u32>::new("IPVS_DEST_ATTR_L_THRESH");
+    let mut active = Field::<u32>::new("IPVS_DEST_ATTR_ACTIVE_CONNS");
+    let mut inactive = Field::<u32>::new("IPVS_DEST_ATTR_INACT_CONNS");
+    let mut persistent = Field::<u32>::new("IPVS_DEST_ATTR_PERSIST_CONNS");
+    let mut narrow = Field::<&[u8]>::new("IPVS_DEST_ATTR_STATS");
+    let mut wide = Field::<&[u8]>::new("IPVS_DEST_ATTR_STATS64");
+    let mut tunnel = TunnelFields::new();
+    for attribute in Nest::Destination.open(answer)? {
+        let (kind, value) = attribute?;
+        match kind {
+            IPVS_DEST_ATTR_ADDR => raw_address.read(value)?,
+            IPVS_DEST_ATTR_PORT => port.read(value)?,
+            IPVS_DEST_ATTR_FWD_METHOD => method.read(value)?,
+            IPVS_DEST_ATTR_WEIGHT => weight.read(value)?,
+            IPVS_DEST_ATTR_U_THRESH => upper.read(value)?,
+            IPVS_DEST_ATTR_L_THRESH => lower.read(value)?,
+            IPVS_DEST_ATTR_ACTIVE_CONNS => active.read(value)?,
+            IPVS_DEST_ATTR_INACT_CONNS => inactive.read(value)?,
+            IPVS_DEST_ATTR_PERSIST_CONNS => persistent.read(value)?,
+            IPVS_DEST_ATTR_STATS => narrow.read(value)?,
+            IPVS_DEST_ATTR_ADDR_FAMILY => own_family.read(value)?,
+            IPVS_DEST_ATTR_STATS64 => wide.read(value)?,
+            IPVS_DEST_ATTR_TUN_TYPE => tunnel.kind.read(value)?,
+            IPVS_DEST_ATTR_TUN_PORT => tunnel.port.read(value)?,
+            IPVS_DEST_ATTR_TUN_FLAGS => tunnel.flags.read(value)?,
+            _ => {}
+        }
+    }
+
+    let family = match own_family.optional() {
+        Some(number) => family(number, "IPVS_DEST_ATTR_ADDR_FAMILY")?,
+        None => service_family,
+    };
+    Ok(Destination {
+        id: DestinationId {
+            address: address(family, raw_address.needed()?),
+            port: port.needed()?.0,
+        },
+        method: (method.needed()? & IP_VS_CONN_F_FWD_MASK).into(),
+        weight: weight.needed()?,
+        active: active.needed()?,
+        inactive: inactive.needed()?,
+        persistent: persistent.optional(),
+        thresholds: thresholds(upper, lower)?,
+        tunnel: tunnel.tunnel()?,
+        stats: stats(wide, narrow)?,
+    })
+}
+
+/// Both thresholds or neither.
+fn thresholds(upper: Field<u32>, lower: Field<u32>) -> Result<Option<Thresholds>, WireError> {
+    if upper.optional().is_none() && lower.optional().is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Thresholds {
+        upper: upper.needed()?,
+        lower: lower.needed()?,
+    }))
+}
+
+/// The attributes of a tunnel.
+struct TunnelFields {
+    kind: Field<u8>,
+    port: Field<Port>,
+    flags: Field<u16>,
+}
+
+impl TunnelFields {
+    const fn new() -> Self {
+        Self {
+            kind: Field::new("IPVS_DEST_ATTR_TUN_TYPE"),
+            port: Field::new("IPVS_DEST_ATTR_TUN_PORT"),
+            flags: Field::new("IPVS_DEST_ATTR_TUN_FLAGS"),
+        }
+    }
+
+    /// None before 5.2; 5.2 itself has no flags, neither to set nor to send.
+    fn tunnel(&self) -> Result<Option<Tunnel>, WireError> {
+        if self.kind.optional().is_none()
+            && self.port.optional().is_none()
+            && self.flags.optional().is_none()
+        {
+            return Ok(None);
+        }
+        Ok(Some(Tunnel {
+            kind: match self.kind.needed()? {
+                0 => TunnelKind::IpIp,
+                1 => TunnelKind::Gue,
+                2 => TunnelKind::Gre,
+                other => TunnelKind::Unknown(other),
+            },
+            port: self.port.needed()?.0,
+            flags: self.flags.optional().unwrap_or(0),
+        }))
     }
 }
+
+#[cfg(test)]
+mod tests;

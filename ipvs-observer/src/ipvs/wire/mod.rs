@@ -1,34 +1,37 @@
 //! The messages of the generic netlink family `IPVS`, both ways and without a socket.
 //!
-//! Attributes are read in the manner of netlink-packet: each nest is a list, in the kernel's
-//! order, and what is not known is kept as it came. Requests that change the table can be
-//! written too, for the lab that sets up directors to observe; the agent sends none of them.
+//! Requests are lists of typed attributes that are written in the manner of netlink-packet; those
+//! that change the table are for the lab that sets up directors to observe, and the agent sends
+//! none of them. Answers are read straight from the bytes of a datagram into what the table is
+//! made of, because a table has tens of thousands of entries. What is not known is skipped; what
+//! is malformed, missing or contradicts itself is an error that names the attribute.
+//!
+//! Formats and numbers are those of the kernel's `include/uapi/linux/ip_vs.h`.
 
 #![warn(clippy::indexing_slicing)]
 
 mod attr;
+mod datagram;
 mod destination;
 mod family;
+mod general;
+mod read;
 mod service;
 mod stats;
 
-use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
-use netlink_packet_generic::{GenlFamily, GenlHeader};
+use netlink_packet_core::Emitable;
+use netlink_packet_generic::GenlFamily;
 
-use self::attr::parse_all;
 pub use self::{
     attr::Attribute,
-    destination::{DestinationAttribute, destination_identity},
-    family::FamilyReply,
+    datagram::{Body, Message, messages},
+    destination::{DestinationAttribute, destination, destination_identity},
+    family::family_number,
+    general::{daemon, info, timeouts},
+    read::WireError,
     service::{
         IP_VS_SVC_F_HASHED, IP_VS_SVC_F_ONEPACKET, IP_VS_SVC_F_PERSISTENT, ServiceAttribute,
-        service_identity,
-    },
-    stats::{
-        Counter, IPVS_STATS_ATTR_CONNS, IPVS_STATS_ATTR_CPS, IPVS_STATS_ATTR_INBPS,
-        IPVS_STATS_ATTR_INBYTES, IPVS_STATS_ATTR_INPKTS, IPVS_STATS_ATTR_INPPS,
-        IPVS_STATS_ATTR_OUTBPS, IPVS_STATS_ATTR_OUTBYTES, IPVS_STATS_ATTR_OUTPKTS,
-        IPVS_STATS_ATTR_OUTPPS, StatsAttribute,
+        service, service_identity,
     },
 };
 
@@ -51,24 +54,31 @@ pub const IPVS_CMD_SET_DEST: u8 = 6;
 pub const IPVS_CMD_DEL_DEST: u8 = 7;
 /// Asks with `NLM_F_DUMP` for all destinations of one service.
 pub const IPVS_CMD_GET_DEST: u8 = 8;
+/// The command of every answer to [`IPVS_CMD_GET_DAEMON`].
+pub const IPVS_CMD_NEW_DAEMON: u8 = 9;
+/// Asks with `NLM_F_DUMP` for the threads that exchange connections with other directors.
+pub const IPVS_CMD_GET_DAEMON: u8 = 11;
+/// The command of the answer to [`IPVS_CMD_GET_CONFIG`].
+pub const IPVS_CMD_SET_CONFIG: u8 = 12;
+/// Asks for the timeouts.
+pub const IPVS_CMD_GET_CONFIG: u8 = 13;
+/// The command of the answer to [`IPVS_CMD_GET_INFO`].
+pub const IPVS_CMD_SET_INFO: u8 = 14;
+/// Asks for version and size.
+pub const IPVS_CMD_GET_INFO: u8 = 15;
 /// Removes all services.
 pub const IPVS_CMD_FLUSH: u8 = 17;
 
-/// `AF_INET` as attributes carry it.
-pub const AF_INET: u16 = 2;
-/// `AF_INET6` as attributes carry it.
-pub const AF_INET6: u16 = 10;
-
-/// One message of the family.
+/// A message to the family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// One of the `IPVS_CMD_` constants, or a command that this program does not know.
+pub struct Request {
+    /// One of the `IPVS_CMD_` constants.
     pub command: u8,
     /// The attributes in the order of the message.
     pub attributes: Vec<Attribute>,
 }
 
-impl GenlFamily for Message {
+impl GenlFamily for Request {
     fn family_name() -> &'static str {
         IPVS_GENL_NAME
     }
@@ -82,7 +92,7 @@ impl GenlFamily for Message {
     }
 }
 
-impl Emitable for Message {
+impl Emitable for Request {
     fn buffer_len(&self) -> usize {
         self.attributes.as_slice().buffer_len()
     }
@@ -92,14 +102,5 @@ impl Emitable for Message {
     }
 }
 
-impl ParseableParametrized<[u8], GenlHeader> for Message {
-    fn parse_with_param(payload: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
-        Ok(Self {
-            command: header.cmd,
-            attributes: parse_all(payload)?,
-        })
-    }
-}
-
 #[cfg(test)]
-mod tests;
+mod testing;

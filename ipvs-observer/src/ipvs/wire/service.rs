@@ -1,18 +1,16 @@
-//! The nest that describes a virtual service.
+//! The nest that describes a virtual service, both ways.
 
-use std::net::IpAddr;
-
-use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable as _, ErrorContext as _, NLA_F_NESTED, Nla, NlaBuffer,
-    Parseable, emit_u16, emit_u16_be, emit_u32, parse_string, parse_u16, parse_u16_be, parse_u32,
-};
+use netlink_packet_core::{Nla, emit_u16, emit_u16_be, emit_u32};
 
 use super::{
-    AF_INET, AF_INET6,
-    attr::{EXACT_BUFFER, emit_string, parse_all, parse_bytes, string_len},
-    stats::StatsAttribute,
+    attr::{EXACT_BUFFER, Nest, address, address_bytes, family, family_number},
+    read::{Attributes, Field, Port, WireError, native_u32},
+    stats::stats,
 };
-use crate::model::id::{AddressFamily, ServiceId};
+use crate::{
+    ipvs::table::{Netmask, Service},
+    model::id::{AddressFamily, Protocol, ServiceId},
+};
 
 const IPVS_SVC_ATTR_AF: u16 = 1;
 const IPVS_SVC_ATTR_PROTOCOL: u16 = 2;
@@ -34,17 +32,16 @@ pub const IP_VS_SVC_F_HASHED: u32 = 0x2;
 /// Set where every UDP packet is scheduled by itself.
 pub const IP_VS_SVC_F_ONEPACKET: u32 = 0x4;
 
-/// An attribute of a virtual service. Ports are in host order here and in network order on the
-/// wire.
+/// An attribute of a virtual service in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceAttribute {
     /// `IPVS_SVC_ATTR_AF`
-    Family(u16),
+    Family(AddressFamily),
     /// `IPVS_SVC_ATTR_PROTOCOL`
     Protocol(u16),
     /// `IPVS_SVC_ATTR_ADDR`, an IPv4 address in the first four bytes
     Address([u8; 16]),
-    /// `IPVS_SVC_ATTR_PORT`
+    /// `IPVS_SVC_ATTR_PORT`, in host order here and in network order on the wire
     Port(u16),
     /// `IPVS_SVC_ATTR_FWMARK`
     FirewallMark(u32),
@@ -54,29 +51,18 @@ pub enum ServiceAttribute {
     Flags {
         /// Any of the `IP_VS_SVC_F_` bits.
         flags: u32,
-        /// In a request, the bits of `flags` that are meant.
+        /// The bits of `flags` that are meant.
         mask: u32,
     },
     /// `IPVS_SVC_ATTR_TIMEOUT`: how long a client is remembered, in seconds
     Timeout(u32),
     /// `IPVS_SVC_ATTR_NETMASK`: a mask in network order, for IPv6 a prefix length in host order
     Netmask([u8; 4]),
-    /// `IPVS_SVC_ATTR_STATS`, of 32 bits
-    Stats(Vec<StatsAttribute>),
-    /// `IPVS_SVC_ATTR_PE_NAME`
-    PersistenceEngine(String),
-    /// `IPVS_SVC_ATTR_STATS64`
-    Stats64(Vec<StatsAttribute>),
-    /// What is not known to this program.
-    Other(DefaultNla),
 }
 
 /// The attributes by which a request names a service that exists.
 pub fn service_identity(service: &ServiceId) -> Vec<ServiceAttribute> {
-    let family = ServiceAttribute::Family(match service.family() {
-        AddressFamily::Ipv4 => AF_INET,
-        AddressFamily::Ipv6 => AF_INET6,
-    });
+    let family = ServiceAttribute::Family(service.family());
     match *service {
         ServiceId::Address {
             protocol,
@@ -94,17 +80,6 @@ pub fn service_identity(service: &ServiceId) -> Vec<ServiceAttribute> {
     }
 }
 
-/// An address in the 16 bytes that the kernel keeps for either family.
-pub(super) fn address_bytes(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-        }
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
 impl Nla for ServiceAttribute {
     fn value_len(&self) -> usize {
         match self {
@@ -112,9 +87,7 @@ impl Nla for ServiceAttribute {
             Self::FirewallMark(_) | Self::Timeout(_) | Self::Netmask(_) => 4,
             Self::Flags { .. } => 8,
             Self::Address(_) => 16,
-            Self::Scheduler(name) | Self::PersistenceEngine(name) => string_len(name),
-            Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().buffer_len(),
-            Self::Other(other) => other.value_len(),
+            Self::Scheduler(name) => name.len() + 1,
         }
     }
 
@@ -129,18 +102,15 @@ impl Nla for ServiceAttribute {
             Self::Flags { .. } => IPVS_SVC_ATTR_FLAGS,
             Self::Timeout(_) => IPVS_SVC_ATTR_TIMEOUT,
             Self::Netmask(_) => IPVS_SVC_ATTR_NETMASK,
-            Self::Stats(_) => IPVS_SVC_ATTR_STATS | NLA_F_NESTED,
-            Self::PersistenceEngine(_) => IPVS_SVC_ATTR_PE_NAME,
-            Self::Stats64(_) => IPVS_SVC_ATTR_STATS64 | NLA_F_NESTED,
-            Self::Other(other) => other.kind(),
         }
     }
 
     fn emit_value(&self, buffer: &mut [u8]) {
         match self {
-            Self::Family(value) | Self::Protocol(value) => {
-                emit_u16(buffer, *value).expect(EXACT_BUFFER);
+            Self::Family(family) => {
+                emit_u16(buffer, family_number(*family)).expect(EXACT_BUFFER);
             }
+            Self::Protocol(value) => emit_u16(buffer, *value).expect(EXACT_BUFFER),
             Self::Port(port) => emit_u16_be(buffer, *port).expect(EXACT_BUFFER),
             Self::FirewallMark(value) | Self::Timeout(value) => {
                 emit_u32(buffer, *value).expect(EXACT_BUFFER);
@@ -152,52 +122,109 @@ impl Nla for ServiceAttribute {
             }
             Self::Address(bytes) => buffer.copy_from_slice(bytes),
             Self::Netmask(bytes) => buffer.copy_from_slice(bytes),
-            Self::Scheduler(name) | Self::PersistenceEngine(name) => emit_string(buffer, name),
-            Self::Stats(nest) | Self::Stats64(nest) => nest.as_slice().emit(buffer),
-            Self::Other(other) => other.emit_value(buffer),
+            Self::Scheduler(name) => {
+                let bytes = name.bytes().chain(std::iter::once(0));
+                for (slot, byte) in buffer.iter_mut().zip(bytes) {
+                    *slot = byte;
+                }
+            }
         }
     }
 }
 
-impl Parseable<NlaBuffer<&[u8]>> for ServiceAttribute {
-    fn parse(buffer: &NlaBuffer<&[u8]>) -> Result<Self, DecodeError> {
-        let value = buffer.value();
-        Ok(match buffer.kind() {
-            IPVS_SVC_ATTR_AF => Self::Family(parse_u16(value).context("IPVS_SVC_ATTR_AF")?),
-            IPVS_SVC_ATTR_PROTOCOL => {
-                Self::Protocol(parse_u16(value).context("IPVS_SVC_ATTR_PROTOCOL")?)
-            }
-            IPVS_SVC_ATTR_ADDR => Self::Address(parse_bytes(value).context("IPVS_SVC_ATTR_ADDR")?),
-            IPVS_SVC_ATTR_PORT => Self::Port(parse_u16_be(value).context("IPVS_SVC_ATTR_PORT")?),
-            IPVS_SVC_ATTR_FWMARK => {
-                Self::FirewallMark(parse_u32(value).context("IPVS_SVC_ATTR_FWMARK")?)
-            }
-            IPVS_SVC_ATTR_SCHED_NAME => {
-                Self::Scheduler(parse_string(value).context("IPVS_SVC_ATTR_SCHED_NAME")?)
-            }
-            IPVS_SVC_ATTR_FLAGS => parse_flags(value).context("IPVS_SVC_ATTR_FLAGS")?,
-            IPVS_SVC_ATTR_TIMEOUT => {
-                Self::Timeout(parse_u32(value).context("IPVS_SVC_ATTR_TIMEOUT")?)
-            }
-            IPVS_SVC_ATTR_NETMASK => {
-                Self::Netmask(parse_bytes(value).context("IPVS_SVC_ATTR_NETMASK")?)
-            }
-            IPVS_SVC_ATTR_STATS => Self::Stats(parse_all(value).context("IPVS_SVC_ATTR_STATS")?),
-            IPVS_SVC_ATTR_PE_NAME => {
-                Self::PersistenceEngine(parse_string(value).context("IPVS_SVC_ATTR_PE_NAME")?)
-            }
-            IPVS_SVC_ATTR_STATS64 => {
-                Self::Stats64(parse_all(value).context("IPVS_SVC_ATTR_STATS64")?)
-            }
-            _ => Self::Other(DefaultNla::parse(buffer)?),
-        })
+/// Reads an answer to `IPVS_CMD_GET_SERVICE`; the destinations are left to be asked for.
+pub fn service(answer: &[u8]) -> Result<Service, WireError> {
+    let mut identity = Identity::new();
+    let mut scheduler = Field::<&str>::new("IPVS_SVC_ATTR_SCHED_NAME");
+    let mut flags = Field::<[u8; 8]>::new("IPVS_SVC_ATTR_FLAGS");
+    let mut timeout_s = Field::<u32>::new("IPVS_SVC_ATTR_TIMEOUT");
+    let mut netmask = Field::<[u8; 4]>::new("IPVS_SVC_ATTR_NETMASK");
+    let mut engine = Field::<&str>::new("IPVS_SVC_ATTR_PE_NAME");
+    let mut narrow = Field::<&[u8]>::new("IPVS_SVC_ATTR_STATS");
+    let mut wide = Field::<&[u8]>::new("IPVS_SVC_ATTR_STATS64");
+    let attributes: Attributes<'_> = Nest::Service.open(answer)?;
+    for attribute in attributes {
+        let (kind, value) = attribute?;
+        match kind {
+            IPVS_SVC_ATTR_AF => identity.family.read(value)?,
+            IPVS_SVC_ATTR_PROTOCOL => identity.protocol.read(value)?,
+            IPVS_SVC_ATTR_ADDR => identity.address.read(value)?,
+            IPVS_SVC_ATTR_PORT => identity.port.read(value)?,
+            IPVS_SVC_ATTR_FWMARK => identity.mark.read(value)?,
+            IPVS_SVC_ATTR_SCHED_NAME => scheduler.read(value)?,
+            IPVS_SVC_ATTR_FLAGS => flags.read(value)?,
+            IPVS_SVC_ATTR_TIMEOUT => timeout_s.read(value)?,
+            IPVS_SVC_ATTR_NETMASK => netmask.read(value)?,
+            IPVS_SVC_ATTR_PE_NAME => engine.read(value)?,
+            IPVS_SVC_ATTR_STATS => narrow.read(value)?,
+            IPVS_SVC_ATTR_STATS64 => wide.read(value)?,
+            _ => {}
+        }
+    }
+
+    let id = identity.id()?;
+    // The other four bytes are the mask, which says something in requests only.
+    let [f0, f1, f2, f3, ..] = flags.needed()?;
+    let netmask = netmask.optional().map(|bytes| match id.family() {
+        AddressFamily::Ipv4 => Netmask::Ipv4(bytes.into()),
+        // Where the mask of IPv4 lies, the kernel keeps the prefix length of IPv6.
+        AddressFamily::Ipv6 => Netmask::Ipv6(native_u32(bytes)),
+    });
+    Ok(Service {
+        id,
+        scheduler: scheduler.needed()?.to_owned(),
+        flags: native_u32([f0, f1, f2, f3]),
+        timeout_s: timeout_s.optional(),
+        netmask,
+        engine: engine.optional().map(str::to_owned),
+        stats: stats(wide, narrow)?,
+        destinations: Vec::new(),
+    })
+}
+
+/// The attributes that identify a service.
+struct Identity {
+    family: Field<u16>,
+    protocol: Field<u16>,
+    address: Field<[u8; 16]>,
+    port: Field<Port>,
+    mark: Field<u32>,
+}
+
+impl Identity {
+    const fn new() -> Self {
+        Self {
+            family: Field::new("IPVS_SVC_ATTR_AF"),
+            protocol: Field::new("IPVS_SVC_ATTR_PROTOCOL"),
+            address: Field::new("IPVS_SVC_ATTR_ADDR"),
+            port: Field::new("IPVS_SVC_ATTR_PORT"),
+            mark: Field::new("IPVS_SVC_ATTR_FWMARK"),
+        }
+    }
+
+    /// A mark, or else protocol, address and port.
+    fn id(&self) -> Result<ServiceId, WireError> {
+        let mark_name = "IPVS_SVC_ATTR_FWMARK";
+        let family = family(self.family.needed()?, "IPVS_SVC_ATTR_AF")?;
+        let Some(mark) = self.mark.optional() else {
+            return Ok(ServiceId::Address {
+                protocol: Protocol(self.protocol.needed()?),
+                address: address(family, self.address.needed()?),
+                port: self.port.needed()?.0,
+            });
+        };
+        self.protocol.excluded_by(mark_name)?;
+        self.address.excluded_by(mark_name)?;
+        self.port.excluded_by(mark_name)?;
+        if mark == 0 {
+            return Err(WireError::Value {
+                attribute: mark_name,
+                value: mark,
+            });
+        }
+        Ok(ServiceId::FirewallMark { mark, family })
     }
 }
 
-fn parse_flags(value: &[u8]) -> Result<ServiceAttribute, DecodeError> {
-    let [f0, f1, f2, f3, m0, m1, m2, m3] = parse_bytes(value)?;
-    Ok(ServiceAttribute::Flags {
-        flags: parse_u32(&[f0, f1, f2, f3])?,
-        mask: parse_u32(&[m0, m1, m2, m3])?,
-    })
-}
+#[cfg(test)]
+mod tests;

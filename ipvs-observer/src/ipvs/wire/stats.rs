@@ -1,119 +1,101 @@
-//! The nest of counters that services and destinations carry.
+//! The nest of counters that services and destinations have.
 //!
-//! The kernel sends it twice, with the same numbers and other widths. Each counter keeps the
-//! width it came in, so that one type reads and writes both nests.
+//! The kernel sends it twice, with the same numbers and other widths: `STATS`, whose counters of
+//! connections and packets and whose rates wrap at 32 bits, and since 4.1 `STATS64`.
 
-use netlink_packet_core::{
-    DecodeError, DefaultNla, ErrorContext as _, Nla, NlaBuffer, Parseable, emit_u32, emit_u64,
-    parse_u32, parse_u64,
-};
+use super::read::{Attributes, Field, WireError};
+use crate::ipvs::table::{Stats, Traffic, TrafficRates};
 
-use super::attr::EXACT_BUFFER;
+/// Kernel names of what the nest holds, by the number of the attribute less one.
+const NAMES: [&str; 10] = [
+    "IPVS_STATS_ATTR_CONNS",
+    "IPVS_STATS_ATTR_INPKTS",
+    "IPVS_STATS_ATTR_OUTPKTS",
+    "IPVS_STATS_ATTR_INBYTES",
+    "IPVS_STATS_ATTR_OUTBYTES",
+    "IPVS_STATS_ATTR_CPS",
+    "IPVS_STATS_ATTR_INPPS",
+    "IPVS_STATS_ATTR_OUTPPS",
+    "IPVS_STATS_ATTR_INBPS",
+    "IPVS_STATS_ATTR_OUTBPS",
+];
+const IPVS_STATS_ATTR_INBYTES: u16 = 4;
+const IPVS_STATS_ATTR_OUTBYTES: u16 = 5;
 
-/// Connections scheduled.
-pub const IPVS_STATS_ATTR_CONNS: u16 = 1;
-/// Packets from clients.
-pub const IPVS_STATS_ATTR_INPKTS: u16 = 2;
-/// Packets to clients.
-pub const IPVS_STATS_ATTR_OUTPKTS: u16 = 3;
-/// Bytes from clients.
-pub const IPVS_STATS_ATTR_INBYTES: u16 = 4;
-/// Bytes to clients.
-pub const IPVS_STATS_ATTR_OUTBYTES: u16 = 5;
-/// The kernel's smoothed rate of connections.
-pub const IPVS_STATS_ATTR_CPS: u16 = 6;
-/// The kernel's smoothed rate of packets from clients.
-pub const IPVS_STATS_ATTR_INPPS: u16 = 7;
-/// The kernel's smoothed rate of packets to clients.
-pub const IPVS_STATS_ATTR_OUTPPS: u16 = 8;
-/// The kernel's smoothed rate of bytes, not bits, from clients.
-pub const IPVS_STATS_ATTR_INBPS: u16 = 9;
-/// The kernel's smoothed rate of bytes, not bits, to clients.
-pub const IPVS_STATS_ATTR_OUTBPS: u16 = 10;
-
-/// An attribute of a statistics nest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StatsAttribute {
-    /// A counter or rate.
-    Counter {
-        /// One of the `IPVS_STATS_ATTR_` constants.
-        kind: u16,
-        /// What it stands at.
-        value: Counter,
-    },
-    /// Padding, and what is not known to this program.
-    Other(DefaultNla),
-}
-
-/// A counter in the width it has on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// Four bytes.
-    U32(u32),
-    /// Eight bytes.
-    U64(u64),
-}
-
-impl From<Counter> for u64 {
-    fn from(counter: Counter) -> Self {
-        match counter {
-            Counter::U32(value) => value.into(),
-            Counter::U64(value) => value,
-        }
+/// The counters of an entry: those of 64 bits, or else those of 32. What is not used is not read.
+pub(super) fn stats(wide: Field<&[u8]>, narrow: Field<&[u8]>) -> Result<Option<Stats>, WireError> {
+    match (wide.optional(), narrow.optional()) {
+        (Some(nest), _) => read(nest, Width::Wide).map(Some),
+        (None, Some(nest)) => read(nest, Width::Narrow).map(Some),
+        (None, None) => Ok(None),
     }
 }
 
-impl Nla for StatsAttribute {
-    fn value_len(&self) -> usize {
-        match self {
-            Self::Counter {
-                value: Counter::U32(_),
-                ..
-            } => 4,
-            Self::Counter {
-                value: Counter::U64(_),
-                ..
-            } => 8,
-            Self::Other(other) => other.value_len(),
-        }
-    }
-
-    fn kind(&self) -> u16 {
-        match self {
-            Self::Counter { kind, .. } => *kind,
-            Self::Other(other) => other.kind(),
-        }
-    }
-
-    fn emit_value(&self, buffer: &mut [u8]) {
-        match self {
-            Self::Counter {
-                value: Counter::U32(value),
-                ..
-            } => emit_u32(buffer, *value).expect(EXACT_BUFFER),
-            Self::Counter {
-                value: Counter::U64(value),
-                ..
-            } => emit_u64(buffer, *value).expect(EXACT_BUFFER),
-            Self::Other(other) => other.emit_value(buffer),
-        }
-    }
+#[derive(Clone, Copy)]
+enum Width {
+    /// `STATS64`
+    Wide,
+    /// `STATS`, in which bytes have 64 bits all the same.
+    Narrow,
 }
 
-impl Parseable<NlaBuffer<&[u8]>> for StatsAttribute {
-    fn parse(buffer: &NlaBuffer<&[u8]>) -> Result<Self, DecodeError> {
-        let value = buffer.value();
-        let kind = buffer.kind();
-        if !(IPVS_STATS_ATTR_CONNS..=IPVS_STATS_ATTR_OUTBPS).contains(&kind) {
-            return Ok(Self::Other(DefaultNla::parse(buffer)?));
+fn read(nest: &[u8], width: Width) -> Result<Stats, WireError> {
+    let name = match width {
+        Width::Wide => "STATS64",
+        Width::Narrow => "STATS",
+    };
+    let mut counters = NAMES.map(Field::<u64>::new);
+    for attribute in Attributes::new(nest, name) {
+        let (kind, value) = attribute?;
+        let index = usize::from(kind).wrapping_sub(1);
+        // Whatever lies outside is padding, or unknown.
+        if let Some(counter) = counters.get_mut(index) {
+            match (width, kind) {
+                (Width::Wide, _)
+                | (Width::Narrow, IPVS_STATS_ATTR_INBYTES | IPVS_STATS_ATTR_OUTBYTES) => {
+                    counter.read(value)?;
+                }
+                (Width::Narrow, _) => counter.read_as::<u32>(value)?,
+            }
         }
-        let counter = match value.len() {
-            4 => parse_u32(value).map(Counter::U32),
-            _ => parse_u64(value).map(Counter::U64),
-        };
-        Ok(Self::Counter {
-            kind,
-            value: counter.with_context(|| format!("IPVS_STATS_ATTR {kind}"))?,
-        })
     }
+    let [
+        connections,
+        in_packets,
+        out_packets,
+        in_bytes,
+        out_bytes,
+        rates @ ..,
+    ] = counters;
+    Ok(Stats {
+        traffic: Traffic {
+            connections: connections.needed()?,
+            in_packets: in_packets.needed()?,
+            out_packets: out_packets.needed()?,
+            in_bytes: in_bytes.needed()?,
+            out_bytes: out_bytes.needed()?,
+        },
+        rates: rates_of(rates),
+        read_at: None,
+    })
+}
+
+/// The kernel's rates, or none if it left one out.
+fn rates_of(rates: [Field<u64>; 5]) -> Option<TrafficRates> {
+    let [connections, in_packets, out_packets, in_bytes, out_bytes] = rates.map(per_second);
+    Some(TrafficRates {
+        connections: connections?,
+        in_packets: in_packets?,
+        out_packets: out_packets?,
+        in_bytes: in_bytes?,
+        out_bytes: out_bytes?,
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "no director passes 2^53 bytes per second"
+)]
+fn per_second(rate: Field<u64>) -> Option<f64> {
+    rate.optional().map(|rate| rate as f64)
 }
