@@ -4,6 +4,7 @@
 //! [`Snapshot`](snapshot::Snapshot)s, and outputs see nothing else.
 
 pub mod activity;
+pub mod changes;
 mod copies;
 mod counters;
 pub mod filter;
