@@ -15,17 +15,17 @@ use crate::{
     },
 };
 
-const LINUX_6_1: &str = include_str!(concat!(
+pub(super) const LINUX_6_1: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../tests/data/list/ipvsadm-1.31-linux-6.1.txt"
 ));
-const LINUX_6_12: &str = include_str!(concat!(
+pub(super) const LINUX_6_12: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../tests/data/list/ipvsadm-1.31-linux-6.12.txt"
 ));
 
 /// The lines that a command printed.
-fn golden(file: &'static str, command: &str) -> Vec<String> {
+pub(super) fn golden(file: &'static str, command: &str) -> Vec<String> {
     let after = file.split_once(&format!("$ {command}\n")).unwrap().1;
     let block = after.split("\n\n").next().unwrap();
     let lines = block.lines().map(str::to_owned);

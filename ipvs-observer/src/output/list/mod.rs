@@ -15,6 +15,7 @@
 mod flags;
 pub mod influx;
 pub mod json;
+mod connections;
 mod names;
 pub mod netdata;
 pub mod openmetrics;
@@ -34,6 +35,7 @@ mod golden;
 mod testing;
 
 pub use self::{
+    connections::Connections,
     names::Names,
     order::Order,
     save::save,

@@ -37,6 +37,17 @@ impl<'a, W: Write> Page<'a, W> {
         self.text.extend_from_slice(text.as_bytes());
     }
 
+    /// Bytes that may be anything; what does not print is escaped.
+    pub(super) fn printable(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for &byte in bytes {
+            match byte {
+                b' '..=b'~' => self.text.push(byte),
+                _ => write!(self.text, "\\x{byte:02x}")?,
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn number(&mut self, value: impl itoa::Integer) {
         self.text(itoa::Buffer::new().format(value));
     }
@@ -61,6 +72,14 @@ impl<'a, W: Write> Page<'a, W> {
             None => self.text("-"),
         }
         self.fill(start, width);
+    }
+
+    /// A column of at least `width` characters with `text` to the left, before a blank.
+    pub(super) fn left_text(&mut self, text: &str, width: usize) {
+        let start = self.position();
+        self.text(text);
+        self.fill(start, width);
+        self.text(" ");
     }
 
     /// At least `width` characters with a number to the right.
