@@ -21,6 +21,10 @@ pub struct Arguments {
 pub enum Command {
     /// Live table of services and real servers with the percentiles of their latencies.
     Top(TopArguments),
+    /// The table of services and real servers as ipvsadm prints it, and for machines; needs no eBPF.
+    List(ListArguments),
+    /// JSON schema of what a command prints with -o json.
+    Schema(SchemaArguments),
 }
 
 /// What every command takes.
@@ -45,15 +49,15 @@ pub struct CommonArguments {
     /// Only this real server: `ADDRESS[:PORT]`.
     #[arg(short = 'r', long, value_name = "SERVER", global = true)]
     pub real_server: Vec<String>,
-    /// How long a window is: 100ms, 5s, 2m; a bare number is seconds [default: 2s].
+    /// How long a window is, or how often `list` reads: 100ms, 5s, 2m; a bare number is seconds [default: 2s; `list` reads once].
     #[arg(short, long, value_name = "TIME", global = true)]
     pub interval: Option<String>,
     /// When to end; without it at SIGINT.
     #[arg(short, long, value_name = "TIME", global = true)]
     pub duration: Option<String>,
-    /// Format of what is printed [default: text].
-    #[arg(short, long, value_enum, value_name = "FORMAT", global = true)]
-    pub output: Option<OutputFormat>,
+    /// The network namespace to look at: a name of `ip netns`, a path, or the number of a process.
+    #[arg(short = 'N', long, value_name = "NETNS", global = true)]
+    pub netns: Option<String>,
     /// A TOML file with defaults for interval, duration, output, rows and sort.
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
@@ -65,9 +69,122 @@ pub struct CommonArguments {
     pub quiet: bool,
 }
 
+/// What `list` takes. Options of ipvsadm have their letters and names.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option that is there or not"
+)]
+pub struct ListArguments {
+    /// Print addresses and ports as numbers.
+    #[arg(short = 'n', long)]
+    pub numeric: bool,
+    /// Counters: connections, packets and bytes.
+    #[arg(long, group = "columns")]
+    pub stats: bool,
+    /// Rates: connections, packets and bytes per second.
+    #[arg(long, group = "columns")]
+    pub rate: bool,
+    /// Thresholds of the real servers.
+    #[arg(long, group = "columns")]
+    pub thresholds: bool,
+    /// Persistent connections; with -c the persistence engine and its data.
+    #[arg(long, group = "columns")]
+    pub persistent_conn: bool,
+    /// How packets to real servers are tunnelled.
+    #[arg(long, group = "columns")]
+    pub tun_info: bool,
+    /// Figures with all their digits.
+    #[arg(long)]
+    pub exact: bool,
+    /// In order of addresses and ports, as without this option.
+    #[arg(long, conflicts_with = "nosort")]
+    pub sort: bool,
+    /// In the order in which the kernel has them.
+    #[arg(long)]
+    pub nosort: bool,
+    /// The connections instead of the table.
+    #[arg(short = 'c', long, group = "subject", conflicts_with_all = ["stats", "rate", "thresholds", "tun_info", "exact", "sort", "nosort", "live", "changes"])]
+    pub connection: bool,
+    /// The timeouts of connections instead of the table.
+    #[arg(long, group = "subject", conflicts_with_all = ["columns", "exact", "sort", "nosort", "live", "changes"])]
+    pub timeout: bool,
+    /// The synchronisation daemons instead of the table.
+    #[arg(long, group = "subject", conflicts_with_all = ["columns", "exact", "sort", "nosort", "live", "changes"])]
+    pub daemon: bool,
+    /// The commands that make this table, for `ipvsadm -R`.
+    #[arg(short = 'S', long, group = "subject", conflicts_with_all = ["columns", "exact", "nosort", "live", "changes"])]
+    pub save: bool,
+    /// Counters as they stand, instead of the copies that the kernel makes every 2 s; takes what `top` takes.
+    #[arg(long)]
+    pub live: bool,
+    /// Only what has changed since the reading before: services and servers added, removed, edited.
+    #[arg(long, conflicts_with_all = ["columns", "exact", "sort", "nosort", "live"])]
+    pub changes: bool,
+    /// Format of what is printed [default: text].
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        conflicts_with = "subject"
+    )]
+    pub output: Option<ListFormat>,
+    /// With -o influx: also what Telegraf does not have.
+    #[arg(long, requires = "output")]
+    pub extra_fields: bool,
+    /// With -o netdata: the interval in seconds, which Netdata passes to its plugins.
+    #[arg(
+        value_name = "SECONDS",
+        requires = "output",
+        conflicts_with = "interval"
+    )]
+    pub update_every: Option<String>,
+}
+
+/// A format of `list`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object for each reading.
+    Json,
+    /// Line protocol with the measurements of Telegraf's ipvs input.
+    Influx,
+    /// The families of `node_exporter` in `OpenMetrics` 1.0.
+    Openmetrics,
+    /// The same in the older text that `promtool` and the textfile collector take.
+    Prometheus,
+    /// The protocol of Netdata's plugins.
+    Netdata,
+}
+
+/// What `schema` takes.
+#[derive(Debug, Args)]
+pub struct SchemaArguments {
+    /// The command whose output is described.
+    #[arg(value_enum)]
+    pub of: SchemaOf,
+}
+
+/// A command with a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// `top -o json`.
+    Top,
+    /// `list -o json`.
+    List,
+    /// `list --changes -o json`.
+    Changes,
+}
+
 /// What `top` takes.
 #[derive(Debug, Args)]
 pub struct TopArguments {
+    /// Format of what is printed [default: text].
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<OutputFormat>,
     /// Print one block for each window, also on a terminal.
     #[arg(long)]
     pub plain: bool,
@@ -85,7 +202,7 @@ pub struct TopArguments {
     pub ready_file: Option<PathBuf>,
 }
 
-/// A format of what is printed.
+/// A format of `top`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputFormat {

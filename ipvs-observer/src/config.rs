@@ -1,4 +1,9 @@
-//! What the run shall be: the command line over the file over the defaults, checked.
+//! What shall be done: the command line over the file over the defaults, checked.
+//!
+//! Here is what commands have in common; what each means by its own options is in `config/`.
+
+mod list;
+mod top;
 
 use std::{
     fs, io,
@@ -9,40 +14,40 @@ use std::{
 
 use thiserror::Error;
 
+pub use self::{
+    list::{List, Subject},
+    top::Top,
+};
 use crate::{
-    cli::{Arguments, Command, CommonArguments, OutputFormat, SortColumn},
+    cli::{Arguments, Command, CommonArguments, OutputFormat, SchemaOf, SortColumn},
     model::{
         filter::{FilterError, Selection, ServerFilter, ServiceFilter},
         id::{AddressFamily, Protocol},
     },
 };
 
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 /// Shorter windows would measure the agent, longer ones are a mistyped unit.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
-const DEFAULT_ROWS: usize = 20;
 
-/// A checked configuration of `top`.
+/// What shall be done, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Nominal length of a window.
-    pub interval: Duration,
-    /// Length of the run; `None` is until a signal.
-    pub duration: Option<Duration>,
-    /// Whether the run ends with the first window.
-    pub once: bool,
-    /// What is shown.
-    pub selection: Selection,
-    /// How it is printed.
-    pub output: OutputFormat,
-    /// Order of real servers.
-    pub sort: SortColumn,
-    /// How many real servers a text block shows; `None` is all.
-    pub rows: Option<usize>,
+pub enum Job {
+    /// `top`.
+    Top(Top),
+    /// `list`.
+    List(List),
+    /// `schema`.
+    Schema(SchemaOf),
+}
+
+/// What every job has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
     /// Which messages go to stderr.
     pub verbosity: log::LevelFilter,
-    /// Created once the probes are attached.
-    pub ready_file: Option<PathBuf>,
+    /// The network namespace to enter first; `None` is to stay.
+    pub netns: Option<String>,
 }
 
 /// The file's part of the configuration.
@@ -91,37 +96,31 @@ pub enum ConfigError {
     /// A window of that length makes no sense.
     #[error("an interval of {0:?} is too short or too long: write one from 10ms to 1day")]
     Interval(Duration),
+    /// Options that exclude each other.
+    #[error("{0} cannot be used with {1}")]
+    Conflict(&'static str, &'static str),
     /// A service or server cannot be read.
     #[error(transparent)]
     Filter(#[from] FilterError),
 }
 
-impl Config {
-    /// Decides what `arguments` and the file that they name mean.
-    pub fn resolve(arguments: Arguments) -> Result<Self, ConfigError> {
-        let Arguments {
-            command: Command::Top(top),
-            common,
-        } = arguments;
-        let file = common
-            .config
-            .as_deref()
-            .map_or_else(|| Ok(File::default()), read)?;
-        let interval = common.interval.as_ref().or(file.interval.as_ref());
-        let duration = common.duration.as_ref().or(file.duration.as_ref());
-        let rows = top.rows.or(file.rows).unwrap_or(DEFAULT_ROWS);
-        Ok(Self {
-            interval: interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?,
-            duration: duration.map(|text| time("duration", text)).transpose()?,
-            once: top.once,
-            selection: selection(&common)?,
-            output: common.output.or(file.output).unwrap_or_default(),
-            sort: top.sort.or(file.sort).unwrap_or_default(),
-            rows: (rows > 0).then_some(rows),
-            verbosity: verbosity(&common),
-            ready_file: top.ready_file,
-        })
-    }
+/// Decides what `arguments` and the file that they name mean.
+pub fn resolve(arguments: Arguments) -> Result<(Job, Surroundings), ConfigError> {
+    let Arguments { command, common } = arguments;
+    let file = common
+        .config
+        .as_deref()
+        .map_or_else(|| Ok(File::default()), read)?;
+    let surroundings = Surroundings {
+        verbosity: verbosity(&common),
+        netns: common.netns.clone(),
+    };
+    let job = match command {
+        Command::Top(arguments) => Job::Top(Top::resolve(&arguments, &common, &file)?),
+        Command::List(arguments) => Job::List(List::resolve(&arguments, &common, &file)?),
+        Command::Schema(arguments) => Job::Schema(arguments.of),
+    };
+    Ok((job, surroundings))
 }
 
 fn read(path: &Path) -> Result<File, ConfigError> {
@@ -209,11 +208,19 @@ mod tests {
 
     use clap::Parser as _;
 
-    use super::{Config, ConfigError};
+    use super::{ConfigError, Job, Top};
     use crate::cli::{Arguments, OutputFormat, SortColumn};
 
-    fn resolve(line: &str) -> Result<Config, ConfigError> {
-        Config::resolve(Arguments::try_parse_from(line.split_whitespace()).unwrap())
+    fn resolve(line: &str) -> Result<Top, ConfigError> {
+        resolve_words(line.split_whitespace())
+    }
+
+    fn resolve_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Top, ConfigError> {
+        let arguments = Arguments::try_parse_from(words).unwrap();
+        match super::resolve(arguments)? {
+            (Job::Top(top), _) => Ok(top),
+            (other, _) => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -238,7 +245,7 @@ mod tests {
         }
         for text in ["0", "0s", "-1", "x", "nan", "inf", "5 parsecs"] {
             let arguments = ["ipvs-observer", "top", &format!("--interval={text}")];
-            let error = Config::resolve(Arguments::try_parse_from(arguments).unwrap()).unwrap_err();
+            let error = resolve_words(arguments).unwrap_err();
             assert!(
                 matches!(
                     error,

@@ -7,9 +7,9 @@ use thiserror::Error;
 use crate::{
     btf::parse::BtfError,
     config::ConfigError,
-    ipvs::netlink::NetlinkError,
-    kernel::{Capability, ReadError},
-    model::filter::{ServerFilter, ServiceFilter},
+    ipvs::{netlink::NetlinkError, procfs::ProcfsError},
+    kernel::{Capability, NetnsError, ReadError},
+    model::filter::Unmatched,
     probe::LoadError,
 };
 
@@ -45,16 +45,15 @@ pub enum RunError {
     /// The probes cannot be started.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The table has no service that was asked for.
-    #[error(
-        "no virtual service {0} in this network namespace; `ipvsadm -Ln` lists those that are there"
-    )]
-    UnknownService(ServiceFilter),
-    /// The table has no real server that was asked for.
-    #[error(
-        "no real server {0} under the services asked for; `ipvsadm -Ln` lists those that are there"
-    )]
-    UnknownServer(ServerFilter),
+    /// What was asked for is not there.
+    #[error(transparent)]
+    Unmatched(#[from] Unmatched),
+    /// A text file of IPVS cannot be read.
+    #[error(transparent)]
+    Procfs(#[from] ProcfsError),
+    /// The network namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// Something else of the system.
     #[error("cannot {doing}")]
     System {
@@ -78,12 +77,14 @@ impl RunError {
             | Self::Load(LoadError::NothingAttached(_)) => 3,
             Self::NotPermitted(_)
             | Self::Netlink(NetlinkError::NotPermitted { .. })
-            | Self::Load(LoadError::NotPermitted) => 4,
+            | Self::Load(LoadError::NotPermitted)
+            | Self::Netns(NetnsError::NotPermitted { .. }) => 4,
             Self::Read(_)
             | Self::Netlink(_)
             | Self::Load(_)
-            | Self::UnknownService(_)
-            | Self::UnknownServer(_)
+            | Self::Unmatched(_)
+            | Self::Procfs(_)
+            | Self::Netns(_)
             | Self::System { .. } => 1,
         })
     }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser as _, error::ErrorKind};
 use ipvs_observer::{
     cli::Arguments,
-    config::Config,
+    config::{self, Job},
     error::{RunError, one_line},
-    messages,
-    observer::{self, Ending},
+    kernel::Kernel,
+    list, messages, observer,
+    signals::Ending,
 };
 
 /// What a shell says of a process that SIGINT killed.
@@ -31,8 +32,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<Ending, RunError> {
-    let config = Config::resolve(arguments)?;
-    messages::start(config.verbosity);
+    let (job, surroundings) = config::resolve(arguments)?;
+    messages::start(surroundings.verbosity);
+    // Before anything is opened and any thread is started.
+    if let Some(netns) = &surroundings.netns {
+        Kernel::at("/").enter_network_namespace(netns)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -40,7 +45,11 @@ fn run(arguments: Arguments) -> Result<Ending, RunError> {
             doing: "start the runtime",
             source,
         })?;
-    runtime.block_on(observer::run(config))
+    match job {
+        Job::Top(top) => runtime.block_on(observer::run(top)),
+        Job::List(list) => runtime.block_on(list::run(list, surroundings.netns)),
+        Job::Schema(_of) => Ok(Ending::Complete),
+    }
 }
 
 /// Help goes to standard output; a mistake is one line that says where the help is.

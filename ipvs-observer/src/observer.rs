@@ -4,7 +4,6 @@ use std::{fs, future::pending, mem, sync::Arc};
 
 use tokio::{
     select,
-    signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep},
 };
 
@@ -14,7 +13,7 @@ use crate::{
         resolve::{Refusal, resolve},
     },
     clock,
-    config::Config,
+    config::Top,
     error::{RunError, one_line},
     ipvs::{
         netlink::{Ipvs, NetlinkError},
@@ -22,30 +21,19 @@ use crate::{
     },
     kernel::Kernel,
     model::{
-        filter::{Selection, ServerFilter},
-        ledger::Ledger,
-        sample::Sample,
-        snapshot::Run,
+        circumstances::Circumstances, ledger::Ledger, sample::Sample, snapshot::Run,
         snapshot::Snapshot,
     },
     output::{Format, stdout::Stdout},
-    probe::{LiveRequest, Probes, ProgramLog, Request},
+    probe::{LiveCounters, LiveRequest, Probes, ProgramLog, Request},
+    signals::{Ending, Signals},
 };
 
 /// Places for real servers and services that are configured while the agent runs.
 const SPARE_SERVERS: usize = 64;
 
-/// How a run came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Everything is printed.
-    Complete,
-    /// A second signal ended it at once.
-    Interrupted,
-}
-
 /// Observes until the end that `config` names, a signal, or the end of the reader.
-pub async fn run(config: Config) -> Result<Ending, RunError> {
+pub async fn run(config: Top) -> Result<Ending, RunError> {
     let mut signals = Signals::new()?;
     let mut observer = Observer::start(&config)?;
     let program_log = observer.probes.take_log();
@@ -76,7 +64,7 @@ struct Observer {
 }
 
 impl Observer {
-    fn start(config: &Config) -> Result<Self, RunError> {
+    fn start(config: &Top) -> Result<Self, RunError> {
         let kernel = Kernel::at("/");
         let missing = kernel.capabilities()?.missing();
         if !missing.is_empty() {
@@ -87,7 +75,7 @@ impl Observer {
             return Err(RunError::NoBtf);
         }
         let table = ipvs.table(&mut |_, _| None)?;
-        check_selection(&config.selection, &table)?;
+        config.selection.check(&table)?;
         let mut probes = start_probes(&kernel, &table)?;
         let uname = rustix::system::uname();
         let run = Run {
@@ -100,6 +88,8 @@ impl Observer {
         tell(&run);
         let at = clock::now();
         let packets = read_packets(&kernel);
+        // Again, since the counters are live now.
+        let table = read_table(&mut ipvs, &mut probes)?;
         // What passed while the probes were being attached was seen by some of them only.
         drop(probes.drain());
         Ok(Self {
@@ -113,7 +103,7 @@ impl Observer {
 
     async fn windows(
         &mut self,
-        config: &Config,
+        config: &Top,
         mut stdout: Stdout,
         signals: &mut Signals,
     ) -> Result<Ending, RunError> {
@@ -137,6 +127,11 @@ impl Observer {
                 _ = ticks.tick() => config.once,
             };
             let snapshot = self.window(config, is_final, stdout.missed())?;
+            let took = snapshot.health.table_took;
+            if took * 2 > config.interval {
+                // Counters are to differ by the traffic, not by the reading.
+                ticks.reset_after(took);
+            }
             stdout.send(Arc::new(snapshot));
             if is_final {
                 break;
@@ -150,34 +145,42 @@ impl Observer {
         }
     }
 
-    fn window(
-        &mut self,
-        config: &Config,
-        is_final: bool,
-        missed: u64,
-    ) -> Result<Snapshot, RunError> {
+    fn window(&mut self, config: &Top, is_final: bool, missed: u64) -> Result<Snapshot, RunError> {
         let at = clock::now();
         let packets = read_packets(&self.kernel);
         let before = mem::replace(&mut self.packets, packets);
         let readings = self.probes.drain();
+        let began = clock::now().monotonic;
+        let table = self.table()?;
+        let took = clock::now().monotonic.saturating_sub(began);
         let sample = Sample {
             at,
             readings,
-            table: self.table()?,
-            table_took: clock::now().monotonic.saturating_sub(at.monotonic),
+            table,
+            table_took: took,
             packets: packets
                 .zip(before)
                 .and_then(|(now, before)| now.checked_sub(before)),
-            estimation: self.kernel.estimation(),
+            circumstances: self.circumstances(),
         };
         let mut snapshot = self.ledger.advance(sample, is_final, missed);
         snapshot.select(&config.selection);
         Ok(snapshot)
     }
 
+    /// What cannot be read is not known to bite.
+    fn circumstances(&mut self) -> Circumstances {
+        let info = self.ipvs.info();
+        let settings = self.kernel.settings();
+        Circumstances {
+            settings: settings.unwrap_or_default(),
+            connection_table_size: info.ok().map(|info| info.connection_table_size),
+        }
+    }
+
     /// The table; one that cannot be read this time is one of which every entry may be missing.
     fn table(&mut self) -> Result<Table, RunError> {
-        match self.ipvs.table(&mut |_, _| None) {
+        match read_table(&mut self.ipvs, &mut self.probes) {
             Err(error @ (NetlinkError::NotLoaded | NetlinkError::NotPermitted { .. })) => {
                 Err(error.into())
             }
@@ -193,35 +196,9 @@ impl Observer {
     }
 }
 
-/// A filter that nothing matches is a mistake of the person who typed it.
-fn check_selection(selection: &Selection, table: &Table) -> Result<(), RunError> {
-    let unmatched = selection.services.iter().find(|filter| {
-        !table
-            .services
-            .iter()
-            .any(|service| filter.matches(&service.id))
-    });
-    if let Some(service) = unmatched {
-        return Err(RunError::UnknownService(*service));
-    }
-    let has = |filter: &ServerFilter| {
-        let wanted = table
-            .services
-            .iter()
-            .filter(|service| selection.has_service(&service.id));
-        wanted
-            .flat_map(|service| {
-                service
-                    .destinations
-                    .iter()
-                    .map(|server| (service.id, server.id))
-            })
-            .any(|(service, server)| filter.matches(&service, &server))
-    };
-    match selection.servers.iter().find(|filter| !has(filter)) {
-        Some(server) => Err(RunError::UnknownServer(*server)),
-        None => Ok(()),
-    }
+/// The table, with live counters where the probes give them.
+fn read_table(ipvs: &mut Ipvs, probes: &mut Probes) -> Result<Table, NetlinkError> {
+    ipvs.table(&mut LiveCounters::reader(probes.live()))
 }
 
 /// Coverage is a comfort, not a condition: without the counts it is not known.
@@ -250,20 +227,10 @@ fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
         // The kernel's inode numbers of namespaces are `unsigned int`.
         netns: u32::try_from(netns).unwrap_or_default(),
         servers: u32::try_from(configured + configured / 4 + SPARE_SERVERS).unwrap_or(u32::MAX),
-        live: live_request(kernel)?,
+        live: LiveRequest::of(kernel)?,
         with_log: log::max_level() >= log::LevelFilter::Debug,
     };
     Ok(Probes::start(&resolved, &request)?)
-}
-
-/// What live counters take of this kernel.
-fn live_request(kernel: &Kernel) -> Result<LiveRequest, RunError> {
-    Ok(LiveRequest {
-        process: kernel.process()?,
-        per_cpu_offset: kernel
-            .symbol("__per_cpu_offset")
-            .map_err(|error| one_line(&error)),
-    })
 }
 
 /// Says what will be measured and what will not.
@@ -272,30 +239,6 @@ fn tell(run: &Run) {
     log::info!("measuring {}", measures.join(", "));
     for refused in &run.refused_probes {
         log::warn!("{} is not probed: {}", refused.function, refused.reason);
-    }
-}
-
-/// SIGINT and SIGTERM.
-#[derive(Debug)]
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, RunError> {
-        let register = |kind| signal(kind).map_err(|source| system("handle signals", source));
-        Ok(Self {
-            interrupt: register(SignalKind::interrupt())?,
-            terminate: register(SignalKind::terminate())?,
-        })
-    }
-
-    async fn any(&mut self) {
-        select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 

@@ -14,7 +14,8 @@ use ipvs_observer::{
         wire::{
             self, Attribute, Body, DestinationAttribute, IP_VS_SVC_F_PERSISTENT, IPVS_CMD_DEL_DEST,
             IPVS_CMD_DEL_SERVICE, IPVS_CMD_FLUSH, IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE,
-            IPVS_CMD_SET_DEST, Request, ServiceAttribute, destination_identity, service_identity,
+            IPVS_CMD_SET_DEST, IPVS_CMD_ZERO, Request, ServiceAttribute, destination_identity,
+            service_identity,
         },
     },
     model::id::{AddressFamily, DestinationId, ForwardingMethod, ServiceId},
@@ -44,6 +45,11 @@ pub fn delete_service(service: &ServiceId) -> Result<()> {
     let attributes = vec![Attribute::Service(service_identity(service))];
     execute(IPVS_CMD_DEL_SERVICE, attributes)
         .with_context(|| format!("cannot delete service {service}"))
+}
+
+/// Zeroes all counters.
+pub fn zero() -> Result<()> {
+    execute(IPVS_CMD_ZERO, Vec::new()).context("cannot zero the counters")
 }
 
 /// Adds a real server to a service.

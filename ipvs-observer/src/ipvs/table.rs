@@ -177,15 +177,6 @@ pub struct Traffic {
     pub out_bytes: u64,
 }
 
-/// Counters as they stand, and when they were read on `CLOCK_MONOTONIC`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Live {
-    /// The counters.
-    pub traffic: Traffic,
-    /// The time.
-    pub read_at: Duration,
-}
-
 /// [`Traffic`] per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TrafficRates {

@@ -16,7 +16,6 @@ use crate::{
             connections::{ConnectionFile, Connections},
             stats::{self, StatsPerCpu},
             status::{self, Status},
-            sysctl,
             table::{self, ProcTable},
         },
         table::Stats,
@@ -87,13 +86,6 @@ impl Kernel {
         Ok(settings)
     }
 
-    /// Whether the kernel refreshes its counters; a kernel without the switches always does.
-    pub fn estimation(&self) -> bool {
-        let switches = [sysctl::RUN_ESTIMATION, sysctl::EST_CPULIST];
-        let settings = switches.into_iter().filter_map(|name| self.setting(name));
-        sysctl::frozen_by(&settings.collect::<Vec<_>>()).is_none()
-    }
-
     fn setting(&self, name: &str) -> Option<Setting> {
         let text = fs::read_to_string(self.root.join(SYSCTLS).join(name)).ok()?;
         Some(Setting {
@@ -135,7 +127,6 @@ mod tests {
         assert_eq!(kernel.packets().unwrap(), 0x43 + 0x46 + 0x8f + 0x50);
         let status = kernel.status().unwrap().expect("7.2 has it");
         assert_eq!(status.connections(), Some(30));
-        assert!(kernel.estimation());
     }
 
     #[test]
@@ -162,7 +153,6 @@ mod tests {
         assert_eq!(kernel.status().unwrap(), None);
         let error = kernel.settings().unwrap_err();
         assert!(error.path.ends_with("proc/sys/net/ipv4/vs"), "{error}");
-        assert!(kernel.estimation());
     }
 
     #[test]

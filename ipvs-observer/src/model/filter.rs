@@ -11,6 +11,7 @@ use std::{
 use thiserror::Error;
 
 use super::id::{AddressFamily, DestinationId, Protocol, ServiceId};
+use crate::ipvs::table::Table;
 
 /// The argument of `-t`, `-u`, `--sctp-service` or `-f`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,26 @@ impl ServiceFilter {
         match mark {
             Some(mark) if mark != 0 => Ok(Self::FirewallMark { mark, family }),
             _ => Err(FilterError::FirewallMark(text.to_owned())),
+        }
+    }
+
+    /// The one service that this can match, if it is one.
+    pub const fn identity(&self) -> Option<ServiceId> {
+        match *self {
+            Self::Address {
+                protocol,
+                address,
+                port: Some(port),
+            } => Some(ServiceId::Address {
+                protocol,
+                address,
+                port,
+            }),
+            Self::FirewallMark {
+                mark,
+                family: Some(family),
+            } => Some(ServiceId::FirewallMark { mark, family }),
+            Self::Address { port: None, .. } | Self::FirewallMark { family: None, .. } => None,
         }
     }
 
@@ -175,6 +196,47 @@ impl Selection {
         self.services.is_empty() || self.services.iter().any(|filter| filter.matches(service))
     }
 
+    /// Whether everything that was asked for is in `table`.
+    pub fn check(&self, table: &Table) -> Result<(), Unmatched> {
+        let has_service = |filter: &&ServiceFilter| {
+            table
+                .services
+                .iter()
+                .any(|service| filter.matches(&service.id))
+        };
+        if let Some(service) = self.services.iter().find(|filter| !has_service(filter)) {
+            return Err(Unmatched::Service(*service));
+        }
+        let has_server = |filter: &&ServerFilter| {
+            let mut wanted = table
+                .services
+                .iter()
+                .filter(|service| self.has_service(&service.id));
+            wanted.any(|service| {
+                let mut servers = service.destinations.iter();
+                servers.any(|server| filter.matches(&service.id, &server.id))
+            })
+        };
+        match self.servers.iter().find(|filter| !has_server(filter)) {
+            Some(server) => Err(Unmatched::Server(*server)),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves out of `table` what is not wanted; services without a wanted server go with it.
+    pub fn retain(&self, table: &mut Table) {
+        table.services.retain_mut(|service| {
+            if !self.has_service(&service.id) {
+                return false;
+            }
+            let id = service.id;
+            service
+                .destinations
+                .retain(|destination| self.has_server(&id, &destination.id));
+            self.servers.is_empty() || !service.destinations.is_empty()
+        });
+    }
+
     /// Whether `destination` of `service` is wanted.
     pub fn has_server(&self, service: &ServiceId, destination: &DestinationId) -> bool {
         self.servers.is_empty()
@@ -183,6 +245,21 @@ impl Selection {
                 .iter()
                 .any(|filter| filter.matches(service, destination))
     }
+}
+
+/// Something that was asked for and is not there: a mistake of the person who typed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unmatched {
+    /// The table has no such service.
+    #[error(
+        "no virtual service {0} in this network namespace; `ipvs-observer list -n` shows those that are there"
+    )]
+    Service(ServiceFilter),
+    /// The services asked for have no such real server.
+    #[error(
+        "no real server {0} under the services asked for; `ipvs-observer list -n` shows those that are there"
+    )]
+    Server(ServerFilter),
 }
 
 /// An argument that cannot be read; the text says how it is written.

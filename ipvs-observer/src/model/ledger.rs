@@ -91,8 +91,9 @@ impl Ledger {
             table,
             table_took,
             packets,
-            estimation,
+            circumstances,
         } = sample;
+        let estimation = circumstances.frozen_by().is_none();
         let interval = Completeness {
             transitions: readings.transitions,
             packets,
@@ -130,6 +131,7 @@ impl Ledger {
             is_final,
             services,
             health,
+            circumstances,
         }
     }
 

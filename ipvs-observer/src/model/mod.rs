@@ -5,6 +5,7 @@
 
 pub mod activity;
 pub mod changes;
+pub mod circumstances;
 mod copies;
 mod counters;
 pub mod filter;

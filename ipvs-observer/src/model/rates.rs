@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ipvs::table::Traffic;
+use crate::ipvs::table::{Traffic, TrafficRates};
 
 /// Rates between two readings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,29 +28,47 @@ impl Rates {
         age: Duration::ZERO,
     };
 
-    /// `None` where no time has passed or a counter went back: it was zeroed, or the entry was made anew.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a rate needs no more than 53 bits"
-    )]
+    /// Those that [`between`] finds for packets and bytes.
     pub(super) fn between(
         old: &Traffic,
         new: &Traffic,
         elapsed: Duration,
         age: Duration,
     ) -> Option<Self> {
-        if elapsed.is_zero() {
-            return None;
-        }
-        let elapsed_s = elapsed.as_secs_f64();
-        let per_second =
-            |old: u64, new: u64| new.checked_sub(old).map(|delta| delta as f64 / elapsed_s);
+        let TrafficRates {
+            connections: _,
+            in_packets,
+            out_packets,
+            in_bytes,
+            out_bytes,
+        } = between(old, new, elapsed)?;
         Some(Self {
-            in_packets: per_second(old.in_packets, new.in_packets)?,
-            out_packets: per_second(old.out_packets, new.out_packets)?,
-            in_bytes: per_second(old.in_bytes, new.in_bytes)?,
-            out_bytes: per_second(old.out_bytes, new.out_bytes)?,
+            in_packets,
+            out_packets,
+            in_bytes,
+            out_bytes,
             age,
         })
     }
+}
+
+/// `None` where no time has passed or a counter went back: it was zeroed, or the entry was made anew.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a rate needs no more than 53 bits"
+)]
+pub fn between(old: &Traffic, new: &Traffic, elapsed: Duration) -> Option<TrafficRates> {
+    if elapsed.is_zero() {
+        return None;
+    }
+    let elapsed_s = elapsed.as_secs_f64();
+    let per_second =
+        |old: u64, new: u64| new.checked_sub(old).map(|delta| delta as f64 / elapsed_s);
+    Some(TrafficRates {
+        connections: per_second(old.connections, new.connections)?,
+        in_packets: per_second(old.in_packets, new.in_packets)?,
+        out_packets: per_second(old.out_packets, new.out_packets)?,
+        in_bytes: per_second(old.in_bytes, new.in_bytes)?,
+        out_bytes: per_second(old.out_bytes, new.out_bytes)?,
+    })
 }

@@ -6,6 +6,7 @@ use ipvs_observer_common::Loss;
 
 use super::{
     activity::Activity,
+    circumstances::Circumstances,
     id::{DestinationId, ServiceId},
 };
 use crate::ipvs::table::Table;
@@ -46,6 +47,6 @@ pub struct Sample {
     pub table_took: Duration,
     /// IPVS's own count of packets since the previous sample, from its per-CPU counters.
     pub packets: Option<u64>,
-    /// Whether the kernel refreshes the counters that the table repeats (`run_estimation`).
-    pub estimation: bool,
+    /// Settings that bear on all this.
+    pub circumstances: Circumstances,
 }

@@ -6,6 +6,7 @@ use ipvs_observer_common::{Loss, Measure};
 
 use super::{
     activity::Activity,
+    circumstances::{Bite, Circumstances},
     filter::Selection,
     id::{DestinationId, ServiceId},
     rates::Rates,
@@ -30,9 +31,24 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceId, ServiceRow>,
     /// How far the numbers can be trusted.
     pub health: Health,
+    /// Settings that bear on all this.
+    pub circumstances: Circumstances,
 }
 
 impl Snapshot {
+    /// The circumstances that cost something.
+    pub fn bites(&self) -> Vec<Bite> {
+        let servers = self.services.values().flat_map(|service| {
+            let servers = service.destinations.values();
+            servers.filter(|server| !server.row.gone)
+        });
+        let connections = servers
+            .filter_map(|server| server.facts)
+            .map(|facts| u64::from(facts.active) + u64::from(facts.inactive))
+            .sum();
+        self.circumstances.bites(connections)
+    }
+
     /// Leaves out what is not wanted; a service that stays keeps the sums over all of its real servers.
     pub fn select(&mut self, selection: &Selection) {
         self.services.retain(|id, _| selection.has_service(id));

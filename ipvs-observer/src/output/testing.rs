@@ -8,6 +8,7 @@ use crate::{
     ipvs::table::{Destination, Service, Stats, Table, Thresholds, Traffic},
     model::{
         activity::Activity,
+        circumstances::Circumstances,
         id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId},
         latency::Distribution,
         ledger::Ledger,
@@ -107,7 +108,7 @@ fn quiet_sample(at: Timestamp, table: Table) -> Sample {
         table,
         table_took: Duration::from_millis(3),
         packets: Some(0),
-        estimation: true,
+        circumstances: Circumstances::default(),
     }
 }
 

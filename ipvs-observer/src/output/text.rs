@@ -10,6 +10,7 @@ use crate::{
     cli::SortColumn,
     model::{
         activity::Activity,
+        circumstances::Bite,
         latency::Percentiles,
         snapshot::{Events, Row, ServiceRow, Snapshot},
     },
@@ -104,6 +105,9 @@ impl Block<'_> {
         ));
         for line in wrapped(&health(snapshot)) {
             self.line(&line);
+        }
+        for bite in snapshot.bites() {
+            self.line(&describe(bite));
         }
         for refused in &run.refused_probes {
             self.line(&format!(
@@ -222,10 +226,37 @@ fn health(snapshot: &Snapshot) -> Vec<String> {
             health.missed_windows
         ));
     }
+    facts.push(format!(
+        "table read in {}",
+        number::duration_ns(nanoseconds(snapshot.health.table_took))
+    ));
     if let Some(age) = oldest_rates(snapshot) {
         facts.push(format!("packet rates {:.1} s old", age.as_secs_f64()));
     }
     facts
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn describe(bite: Bite) -> String {
+    match bite {
+        Bite::ReusedPort => {
+            "conn_reuse_mode with conntrack: a client that uses a port again may wait 1 s for its \
+                             connection (conn_reuse_mode=0 ends that)"
+                .to_owned()
+        }
+        Bite::Frozen(sysctl) => {
+            format!("{sysctl} keeps the kernel from refreshing the counters that it copies")
+        }
+        Bite::CrowdedTable {
+            connections,
+            buckets,
+        } => format!(
+            "the connection table has {buckets} buckets for {connections} connections (conn_tab_bits of ip_vs)"
+        ),
+    }
 }
 
 /// `facts` side by side, in as many lines as they take.

@@ -29,8 +29,18 @@ impl LiveCounters {
         Self { log, next: 1 }
     }
 
+    /// What a dump that begins now asks for each entry, where there is a log.
+    pub fn reader(
+        mut counters: Option<&mut Self>,
+    ) -> impl FnMut(&ServiceId, Option<&DestinationId>) -> Option<Live> {
+        if let Some(counters) = &mut counters {
+            counters.begin();
+        }
+        move |service, destination| counters.as_mut()?.take(service, destination)
+    }
+
     /// Leaves behind what a dump that was given up has logged.
-    pub fn begin(&mut self) {
+    fn begin(&mut self) {
         let newest = (0..LIVE_ENTRIES as usize)
             .map(|index| self.log.read_at::<u64>(index, 0))
             .max();
@@ -38,11 +48,7 @@ impl LiveCounters {
     }
 
     /// The counters of an entry of the answer; `None` if the log lacks it. To be asked in the order of the answer.
-    pub fn take(
-        &mut self,
-        service: &ServiceId,
-        destination: Option<&DestinationId>,
-    ) -> Option<Live> {
+    fn take(&mut self, service: &ServiceId, destination: Option<&DestinationId>) -> Option<Live> {
         let mut sequence = self.next;
         loop {
             let index = (sequence - 1) % u64::from(LIVE_ENTRIES);

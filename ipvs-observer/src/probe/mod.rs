@@ -20,7 +20,7 @@ use thiserror::Error;
 use self::{load::Loaded, mapped::MappedArray, plan::Plan, servers::Servers};
 use crate::{
     btf::resolve::Resolved,
-    kernel::Process,
+    kernel::{Kernel, Process, ReadError},
     model::{
         sample::Readings,
         snapshot::{Events, RefusedProbe},
@@ -145,6 +145,16 @@ pub enum LoadError {
 }
 
 impl LiveRequest {
+    /// What `kernel` says of it.
+    pub fn of(kernel: &Kernel) -> Result<Self, ReadError> {
+        Ok(Self {
+            process: kernel.process()?,
+            per_cpu_offset: kernel
+                .symbol("__per_cpu_offset")
+                .map_err(|error| error.to_string()),
+        })
+    }
+
     fn settings(&self, netns: u32, sizes: Sizes) -> Settings {
         Settings {
             netns,

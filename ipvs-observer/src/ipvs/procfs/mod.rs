@@ -11,7 +11,6 @@ pub mod connections;
 mod line;
 pub mod stats;
 pub mod status;
-pub mod sysctl;
 pub mod table;
 #[cfg(test)]
 mod testing;

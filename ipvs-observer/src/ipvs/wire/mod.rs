@@ -66,6 +66,8 @@ pub const IPVS_CMD_GET_CONFIG: u8 = 13;
 pub const IPVS_CMD_SET_INFO: u8 = 14;
 /// Asks for version and size.
 pub const IPVS_CMD_GET_INFO: u8 = 15;
+/// Zeroes the counters of one service, or of all.
+pub const IPVS_CMD_ZERO: u8 = 16;
 /// Removes all services.
 pub const IPVS_CMD_FLUSH: u8 = 17;
 

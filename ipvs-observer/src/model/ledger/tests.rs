@@ -9,6 +9,7 @@ use crate::{
     ipvs::table::{Destination, Service, Stats, Table, Thresholds},
     model::{
         activity::Activity,
+        circumstances::Circumstances,
         id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
         latency::Distribution,
         sample::{Readings, Sample, Timestamp},
@@ -112,7 +113,7 @@ fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) ->
         table: table(servers),
         table_took: Duration::from_millis(3),
         packets: Some(0),
-        estimation: true,
+        circumstances: Circumstances::default(),
     };
     ledger.advance(sample, false, 0)
 }
@@ -201,7 +202,7 @@ fn nothing_is_gone_by_the_word_of_a_torn_table() {
             ..table(&[1])
         },
         packets: Some(0),
-        estimation: true,
+        circumstances: Circumstances::default(),
     };
     let snapshot = ledger.advance(sample, false, 0);
     assert!(snapshot.health.torn);

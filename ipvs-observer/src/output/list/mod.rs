@@ -12,10 +12,10 @@
 //! - bytes of a persistence engine that do not print are escaped, where ipvsadm sends them to the terminal;
 //! - what is not known is `-`.
 
+mod connections;
 mod flags;
 pub mod influx;
 pub mod json;
-mod connections;
 mod names;
 pub mod netdata;
 pub mod openmetrics;

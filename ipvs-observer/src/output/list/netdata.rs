@@ -6,7 +6,7 @@
 
 use std::{io, time::Duration};
 
-use crate::{ipvs::table::Traffic, model::listing::Listing};
+use crate::ipvs::table::Traffic;
 
 /// Charts that Netdata knows of.
 #[derive(Debug)]
@@ -25,12 +25,13 @@ impl Charts {
         Ok(Self { sent_at: None })
     }
 
-    /// Writes the values of a reading, if it has any.
-    pub fn encode(&mut self, listing: &Listing, out: &mut impl io::Write) -> io::Result<()> {
-        let Some(totals) = &listing.totals else {
-            return Ok(());
-        };
-        let now = listing.at.monotonic;
+    /// Writes the live counters that were read `now`, on `CLOCK_MONOTONIC`.
+    pub fn encode(
+        &mut self,
+        now: Duration,
+        totals: &Traffic,
+        out: &mut impl io::Write,
+    ) -> io::Result<()> {
         let elapsed = self.sent_at.map(|sent_at| now.saturating_sub(sent_at));
         for chart in &CHARTS {
             chart.encode(totals, elapsed, out)?;

@@ -1,0 +1,234 @@
+//! What `list` shall do.
+
+use std::time::Duration;
+
+use super::{ConfigError, DEFAULT_INTERVAL, File, selection, time, window};
+use crate::{
+    cli::{CommonArguments, ListArguments, ListFormat, OutputFormat},
+    model::filter::Selection,
+    output::list::{Columns, Order, openmetrics::Form},
+};
+
+/// A checked configuration of `list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// What is listed.
+    pub subject: Subject,
+    /// Whether hosts and services are printed as numbers.
+    pub numeric: bool,
+    /// Whether counters are read live.
+    pub live: bool,
+    /// What is shown.
+    pub selection: Selection,
+    /// How often it is read; `None` is once.
+    pub interval: Option<Duration>,
+    /// When to end; `None` is at a signal.
+    pub duration: Option<Duration>,
+}
+
+/// What `list` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The table for people.
+    Table {
+        /// What each line says.
+        columns: Columns,
+        /// Figures with all their digits.
+        exact: bool,
+        /// The order of lines.
+        order: Order,
+    },
+    /// The commands that make the table.
+    Save,
+    /// The connections, with `engines` those of persistence.
+    Connections {
+        /// Whether engines and their data are printed.
+        engines: bool,
+    },
+    /// The timeouts of connections.
+    Timeouts,
+    /// The synchronisation daemons.
+    Daemons,
+    /// Everything as JSON.
+    Json,
+    /// Telegraf's measurements.
+    Influx {
+        /// Also what Telegraf does not have.
+        extra_fields: bool,
+    },
+    /// Families of `node_exporter`.
+    Metrics(Form),
+    /// Netdata's charts.
+    Netdata,
+    /// What has changed.
+    Changes {
+        /// As JSON.
+        json: bool,
+    },
+}
+
+impl Subject {
+    /// Whether it shows counters, which live ones can take the place of.
+    pub const fn has_counters(self) -> bool {
+        match self {
+            Self::Table { columns, .. } => matches!(columns, Columns::Stats | Columns::Rate),
+            Self::Json | Self::Influx { .. } => true,
+            Self::Save
+            | Self::Connections { .. }
+            | Self::Timeouts
+            | Self::Daemons
+            | Self::Metrics(_)
+            | Self::Netdata
+            | Self::Changes { .. } => false,
+        }
+    }
+
+    /// Whether it shows more of the table than `/proc/net/ip_vs` has, so that nothing can be shown without netlink.
+    pub const fn needs_netlink(self) -> bool {
+        match self {
+            Self::Table { columns, .. } => !matches!(columns, Columns::Forwarding),
+            Self::Save | Self::Timeouts | Self::Daemons => true,
+            Self::Connections { .. }
+            | Self::Json
+            | Self::Influx { .. }
+            | Self::Metrics(_)
+            | Self::Netdata
+            | Self::Changes { .. } => false,
+        }
+    }
+}
+
+impl List {
+    pub(super) fn resolve(
+        list: &ListArguments,
+        common: &CommonArguments,
+        file: &File,
+    ) -> Result<Self, ConfigError> {
+        let subject = subject(list, file)?;
+        let selection = selection(common)?;
+        let has_selection = selection != Selection::default();
+        let subject_option = match subject {
+            Subject::Connections { .. } => Some("-c"),
+            Subject::Timeouts => Some("--timeout"),
+            Subject::Daemons => Some("--daemon"),
+            Subject::Netdata => Some("-o netdata"),
+            Subject::Table { .. }
+            | Subject::Save
+            | Subject::Json
+            | Subject::Influx { .. }
+            | Subject::Metrics(_)
+            | Subject::Changes { .. } => None,
+        };
+        if let Some(option) = subject_option.filter(|_| has_selection) {
+            return Err(ConfigError::Conflict(option, "a service or real server"));
+        }
+        if list.live && !subject.has_counters() {
+            return Err(ConfigError::Conflict("--live", "a list without counters"));
+        }
+        let typed = common.interval.as_ref().or(list.update_every.as_ref());
+        let duration = common.duration.as_ref().or(file.duration.as_ref());
+        let repeats = typed.is_some()
+            || common.duration.is_some()
+            || matches!(subject, Subject::Changes { .. } | Subject::Netdata);
+        let interval = typed.or(file.interval.as_ref());
+        let interval = interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?;
+        Ok(Self {
+            subject,
+            numeric: list.numeric,
+            live: list.live,
+            selection,
+            interval: repeats.then_some(interval),
+            duration: duration.map(|text| time("duration", text)).transpose()?,
+        })
+    }
+}
+
+fn subject(list: &ListArguments, file: &File) -> Result<Subject, ConfigError> {
+    if list.connection {
+        return Ok(Subject::Connections {
+            engines: list.persistent_conn,
+        });
+    }
+    if list.timeout {
+        return Ok(Subject::Timeouts);
+    }
+    if list.daemon {
+        return Ok(Subject::Daemons);
+    }
+    if list.save {
+        return Ok(Subject::Save);
+    }
+    let format = list.output.unwrap_or(match file.output {
+        Some(OutputFormat::Json) => ListFormat::Json,
+        Some(OutputFormat::Text) | None => ListFormat::Text,
+    });
+    let columns = columns(list);
+    let has_text_options =
+        columns != Columns::Forwarding || list.exact || list.sort || list.nosort || list.numeric;
+    if format != ListFormat::Text && has_text_options {
+        return Err(ConfigError::Conflict(
+            "-o with a format for machines",
+            "options of the text",
+        ));
+    }
+    if list.extra_fields && format != ListFormat::Influx {
+        return Err(ConfigError::Conflict(
+            "--extra-fields",
+            "another format than influx",
+        ));
+    }
+    if list.update_every.is_some() && format != ListFormat::Netdata {
+        return Err(ConfigError::Conflict(
+            "SECONDS without -i",
+            "another format than netdata",
+        ));
+    }
+    if list.changes {
+        return match format {
+            ListFormat::Text | ListFormat::Json => Ok(Subject::Changes {
+                json: format == ListFormat::Json,
+            }),
+            ListFormat::Influx
+            | ListFormat::Openmetrics
+            | ListFormat::Prometheus
+            | ListFormat::Netdata => Err(ConfigError::Conflict(
+                "--changes",
+                "another format than text and json",
+            )),
+        };
+    }
+    Ok(match format {
+        ListFormat::Text => Subject::Table {
+            columns,
+            exact: list.exact,
+            order: if list.nosort {
+                Order::Kernel
+            } else {
+                Order::Sorted
+            },
+        },
+        ListFormat::Json => Subject::Json,
+        ListFormat::Influx => Subject::Influx {
+            extra_fields: list.extra_fields,
+        },
+        ListFormat::Openmetrics => Subject::Metrics(Form::OpenMetrics),
+        ListFormat::Prometheus => Subject::Metrics(Form::Prometheus),
+        ListFormat::Netdata => Subject::Netdata,
+    })
+}
+
+const fn columns(list: &ListArguments) -> Columns {
+    if list.stats {
+        Columns::Stats
+    } else if list.rate {
+        Columns::Rate
+    } else if list.thresholds {
+        Columns::Thresholds
+    } else if list.persistent_conn {
+        Columns::PersistentConnections
+    } else if list.tun_info {
+        Columns::Tunnel
+    } else {
+        Columns::Forwarding
+    }
+}
