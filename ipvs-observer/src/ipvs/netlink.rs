@@ -221,14 +221,20 @@ impl Ipvs {
                     IPVS_CMD_NEW_DEST,
                 );
                 let request = request(IPVS_CMD_GET_DEST, Some(id));
-                self.connection
+                let answered = self
+                    .connection
                     .ask(&expected, request, destinations, |answer| {
                         let mut destination = wire::destination(answer, id.family())?;
                         if let Some(live) = live(id, Some(&destination.id)) {
                             destination.stats = Some(live.into());
                         }
                         Ok(destination)
-                    })
+                    });
+                if answered.as_ref().is_ok_and(|extent| !extent.is_whole()) {
+                    // It is repeated now, and may be whole then.
+                    self.connection.widen();
+                }
+                answered
             }
         }
     }

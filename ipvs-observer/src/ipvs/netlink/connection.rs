@@ -16,10 +16,13 @@ use super::{
 };
 use crate::ipvs::wire::WireError;
 
-/// The kernel fills datagrams up to the largest buffer that the socket was ever read into, and
-/// never beyond 32 KiB (`netlink_recvmsg` in `net/netlink/af_netlink.c`): fewer datagrams, fewer
-/// places where a table can tear.
-const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
+/// The kernel allocates datagrams of the size of the largest buffer that the socket was ever read
+/// into, two for each dump, and most kernels clear them first (`netlink_recvmsg` and `netlink_dump`
+/// in `net/netlink/af_netlink.c`, `init_on_alloc`). A service has few destinations: this is room
+/// for 22, and clearing 32 KiB for each service would cost more than all else.
+const NARROW_BUFFER_BYTES: usize = 8 * 1024;
+/// The largest datagram that the kernel allocates for a reader: fewer places where a dump can tear.
+const WIDE_BUFFER_BYTES: usize = 32 * 1024;
 /// Makes `recv` return the length of the datagram instead of what fitted.
 const MSG_TRUNC: i32 = 0x20;
 
@@ -39,10 +42,16 @@ impl Connection {
         Ok(Self {
             socket: open_socket(request)?,
             outgoing: Vec::new(),
-            incoming: Vec::with_capacity(RECEIVE_BUFFER_BYTES),
+            incoming: Vec::with_capacity(NARROW_BUFFER_BYTES),
             sequence: 0,
             is_stale: false,
         })
+    }
+
+    /// Makes the kernel use its largest datagrams from now on.
+    pub(super) fn widen(&mut self) {
+        self.incoming.clear();
+        self.incoming.reserve_exact(WIDE_BUFFER_BYTES);
     }
 
     /// Sends `payload` and reads the whole answer into `entries`, in place of what they hold.
