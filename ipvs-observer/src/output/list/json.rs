@@ -16,7 +16,7 @@ use super::{
         FactsObject, IdentityObject, Pairs, RatesObject, TrafficObject, family_name, nanoseconds,
         time,
     },
-    flags::scheduler_flags,
+    scheduling::flag_names,
 };
 use crate::{
     ipvs::table::{
@@ -276,7 +276,7 @@ impl FlagsObject {
         Self {
             persistent: service.is_persistent(),
             one_packet: service.is_one_packet(),
-            scheduler: all.then(|| scheduler_flags(service).collect()),
+            scheduler: all.then(|| flag_names(service).collect()),
             number: all.then_some(service.flags),
         }
     }

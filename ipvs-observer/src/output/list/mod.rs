@@ -13,7 +13,6 @@
 //! - what is not known is `-`.
 
 mod connections;
-mod flags;
 pub mod influx;
 pub mod json;
 mod names;

@@ -1,4 +1,4 @@
-//! What a list and a rule say alike of how a service schedules.
+//! What is said in every form of how a service schedules.
 
 use std::{io::Write, net::Ipv4Addr};
 
@@ -8,19 +8,23 @@ use crate::ipvs::table::{Netmask, Service};
 /// `IP_VS_SVC_F_SCHED1` to `IP_VS_SVC_F_SCHED3` of the uapi header `ip_vs.h`.
 const SCHEDULER_FLAGS: [u32; 3] = [1 << 3, 1 << 4, 1 << 5];
 
-/// The flags that mean to each scheduler what it wants them to, between `before` and `after`; nothing if none is set.
-pub(super) fn flags(service: &Service, before: &str, after: &str, page: &mut Page<'_, impl Write>) {
+/// The flags that mean to each scheduler what it wants them to, as far as they are set.
+pub(super) fn flag_names(service: &Service) -> impl Iterator<Item = &'static str> {
     let names: &[&str] = match service.scheduler.as_str() {
         "sh" => &["sh-fallback", "sh-port"],
         "mh" => &["mh-fallback", "mh-port"],
         _ => &["flag-1", "flag-2", "flag-3"],
     };
-    let set = SCHEDULER_FLAGS
-        .iter()
-        .zip(names)
-        .filter(|(flag, _)| service.flags & **flag != 0);
+    let flags = service.flags;
+    let set = SCHEDULER_FLAGS.iter().zip(names);
+    set.filter(move |(flag, _)| flags & **flag != 0)
+        .map(|(_, name)| *name)
+}
+
+/// [`flag_names`] between `before` and `after`; nothing if there are none.
+pub(super) fn flags(service: &Service, before: &str, after: &str, page: &mut Page<'_, impl Write>) {
     let mut separator = before;
-    for (_, name) in set {
+    for name in flag_names(service) {
         page.text(separator);
         page.text(name);
         separator = ",";
