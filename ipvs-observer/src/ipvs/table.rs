@@ -97,6 +97,14 @@ pub struct Destination {
     pub stats: Option<Stats>,
 }
 
+impl Destination {
+    /// How packets to it are wrapped, if they are and it is known.
+    pub fn wrapping(&self) -> Option<Tunnel> {
+        self.tunnel
+            .filter(|_| self.method == ForwardingMethod::Tunnel)
+    }
+}
+
 /// Limits on the connections of a real server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {

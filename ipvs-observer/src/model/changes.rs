@@ -44,6 +44,15 @@ pub enum Difference<'a, T, F> {
     },
 }
 
+impl<'a, T, F> Difference<'a, T, F> {
+    /// The entry as it was last seen.
+    pub const fn newest(&self) -> &'a T {
+        match self {
+            Self::Added(it) | Self::Removed(it) | Self::Edited { new: it, .. } => it,
+        }
+    }
+}
+
 /// What can be set of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceField {
@@ -70,7 +79,7 @@ pub enum DestinationField {
     UpperThreshold,
     /// The lower one of [`Destination::thresholds`].
     LowerThreshold,
-    /// [`Destination::tunnel`].
+    /// [`Destination::wrapping`].
     Tunnel,
 }
 
@@ -191,7 +200,7 @@ impl DestinationField {
             Self::Weight => old.weight != new.weight,
             Self::UpperThreshold => differ(old_upper, new_upper),
             Self::LowerThreshold => differ(old_lower, new_lower),
-            Self::Tunnel => differ(old.tunnel, new.tunnel),
+            Self::Tunnel => old.wrapping() != new.wrapping(),
         };
         let fields: Vec<_> = Self::ALL.into_iter().filter(differs).collect();
         (!fields.is_empty()).then_some(Difference::Edited { old, new, fields })

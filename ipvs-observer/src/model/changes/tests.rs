@@ -141,7 +141,7 @@ fn each_field_of_a_service_is_told_alone() {
 
 #[test]
 fn each_field_of_a_server_is_told_alone() {
-    let edits: [(Edit<Destination>, DestinationField); 5] = [
+    let edits: [(Edit<Destination>, DestinationField); 4] = [
         (
             |it| it.method = ForwardingMethod::Local,
             DestinationField::Method,
@@ -155,10 +155,6 @@ fn each_field_of_a_server_is_told_alone() {
             |it| it.thresholds = Some(Thresholds { upper: 0, lower: 9 }),
             DestinationField::LowerThreshold,
         ),
-        (
-            |it| it.tunnel.as_mut().unwrap().flags = 1,
-            DestinationField::Tunnel,
-        ),
     ];
     for (edit, field) in edits {
         let mut edited = service(1, &[1, 2]);
@@ -166,6 +162,25 @@ fn each_field_of_a_server_is_told_alone() {
         let [changes] = followed(table(vec![service(1, &[1, 2])]), [table(vec![edited])]);
         assert_eq!(changes, [format!("*1/2 [{field:?}]")]);
     }
+}
+
+#[test]
+fn a_tunnel_is_told_only_of_a_server_that_is_behind_one() {
+    let with = |method, flags| {
+        let mut service = service(1, &[1]);
+        service.destinations[0].method = method;
+        service.destinations[0].tunnel.as_mut().unwrap().flags = flags;
+        table(vec![service])
+    };
+    let (masquerade, tunnel) = (ForwardingMethod::Masquerade, ForwardingMethod::Tunnel);
+    let changes = followed(
+        with(masquerade, 0),
+        [with(masquerade, 1), with(tunnel, 1), with(tunnel, 2)],
+    );
+    assert_eq!(
+        changes,
+        [&NOTHING[..], &["*1/1 [Method, Tunnel]"], &["*1/1 [Tunnel]"]]
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::{
         TunnelKind,
     },
     model::{
-        id::{AddressFamily, ForwardingMethod},
+        id::AddressFamily,
         listing::{Listing, Setting, Source},
     },
 };
@@ -302,7 +302,6 @@ impl Serialize for ServerObjects<'_> {
 impl ServerObject {
     fn of(destination: &Destination, listing: &Listing) -> Self {
         let stats = destination.stats.as_ref();
-        let tunnel = destination.tunnel;
         Self {
             address: destination.id.address,
             port: destination.id.port,
@@ -312,9 +311,7 @@ impl ServerObject {
                 upper_threshold: thresholds.upper,
                 lower_threshold: thresholds.lower,
             }),
-            tunnel: tunnel
-                .filter(|_| destination.method == ForwardingMethod::Tunnel)
-                .map(TunnelObject::of),
+            tunnel: destination.wrapping().map(TunnelObject::of),
             stats: stats.map(|stats| StatsObject::of(stats, listing)),
         }
     }

@@ -12,6 +12,7 @@
 //! - bytes of a persistence engine that do not print are escaped, where ipvsadm sends them to the terminal;
 //! - what is not known is `-`.
 
+pub mod changes;
 mod connections;
 pub mod influx;
 pub mod json;
