@@ -232,8 +232,11 @@ impl Lister {
             self.known = Some(Known::new(listing.table));
             return Ok(());
         };
-        for change in known.changes(&listing.table) {
-            writeln!(out, "{json} {change:?}")?;
+        let changes = known.changes(&listing.table);
+        if json {
+            format::changes::json(&changes, &listing, out)?;
+        } else {
+            format::changes::text(&changes, &listing, out)?;
         }
         known.update(listing.table);
         Ok(())
