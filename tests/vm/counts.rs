@@ -19,4 +19,5 @@ mod reopened;
 mod rights;
 mod servers;
 mod text;
+mod text_files;
 mod udp;
