@@ -1,3 +1,5 @@
+//! Connections of real kernels, made-up ones of each kind, and lines that are none.
+
 use super::{super::testing::net, *};
 
 const CONN_HEADER: &str =
@@ -165,7 +167,7 @@ fn the_template_of_a_mark_has_it_where_the_vip_would_be() {
 #[test]
 fn the_data_of_an_engine_is_any_bytes() {
     let line = b"UDP C000020A 0000 C000020A 13C4 0A010002 13C4 NONE             59";
-    let data = [&b"\xff\xfe a b "[..], &[b'x'; 248]].concat();
+    let data = [&b" \xff\xfe a b "[..], &[b'x'; 246], b" "].concat();
     assert_eq!(data.len(), 255, "the kernel's limit");
     with_line(&[line, &b" sip "[..], &data].concat(), |connection| {
         let engine = connection.engine.unwrap();

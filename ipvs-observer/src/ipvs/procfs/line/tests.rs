@@ -1,3 +1,5 @@
+//! Lines that are whole, cut and too long, and every notation with its wrong spellings.
+
 use super::*;
 
 fn lines(text: &[u8]) -> Lines<&[u8]> {
@@ -42,7 +44,7 @@ fn a_line_may_be_as_long_as_the_buffer_and_no_longer() {
         error.to_string(),
         format!(
             "cannot make sense of the length in line 2 of /proc/net/ip_vs: \"{}\"",
-            "b".repeat(SHOWN_BYTES)
+            "b".repeat(80)
         )
     );
     assert_eq!(lines.next().unwrap().unwrap().text(), b"\xffc");

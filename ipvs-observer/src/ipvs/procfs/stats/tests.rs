@@ -1,3 +1,5 @@
+//! Totals of real kernels, and files that are cut or wrong.
+
 use super::{super::testing::net, *};
 
 /// After `ipvsadm -Z` on Linux 6.12: what is copied is zeroed, what is live is not.

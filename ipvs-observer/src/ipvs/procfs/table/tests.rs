@@ -1,3 +1,5 @@
+//! Tables of real kernels, what tells the family of a firewall mark, and lines that are none.
+
 use super::{super::testing::net, *};
 use crate::ipvs::wire::{
     IP_VS_SVC_F_HASHED as HASHED, IP_VS_SVC_F_ONEPACKET as ONEPACKET,
