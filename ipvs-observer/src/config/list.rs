@@ -68,6 +68,14 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// Whether it is for people, who want to know when one of several readings was made.
+    pub const fn is_text(self) -> bool {
+        matches!(
+            self,
+            Self::Table { .. } | Self::Connections { .. } | Self::Timeouts | Self::Daemons
+        )
+    }
+
     /// Whether it shows counters, which live ones can take the place of.
     pub const fn has_counters(self) -> bool {
         match self {

@@ -91,9 +91,10 @@ impl Sources {
                 self.add_totals(&mut listing);
             }
             Subject::Metrics(_) => self.add_totals(&mut listing),
-            Subject::Timeouts | Subject::Daemons => self.add_state(&mut listing)?,
             Subject::Table { .. }
             | Subject::Save
+            | Subject::Timeouts
+            | Subject::Daemons
             | Subject::Connections { .. }
             | Subject::Influx { .. }
             | Subject::Netdata
