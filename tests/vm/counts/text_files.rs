@@ -48,8 +48,6 @@ fn the_table_is_that_of_netlink_without_what_the_file_lacks() {
     let marks: Vec<_> = unknown.iter().map(|service| service.mark).collect();
     assert_eq!(marks, [48], "only a tunnel leads to it");
     assert_eq!(netlink.services.len(), 6);
-    assert!(!text.torn);
-    assert_eq!(netlink.services.len(), 6);
     let known =
         |service: &&Service| !matches!(service.id, ServiceId::FirewallMark { mark: 48, .. });
     let expected = Table {
