@@ -55,7 +55,7 @@ pub struct CommonArguments {
     /// When to end; without it at SIGINT.
     #[arg(short, long, value_name = "TIME", global = true)]
     pub duration: Option<String>,
-    /// The network namespace to look at: a name of `ip netns`, a path, or the number of a process.
+    /// The network namespace to look at: a name of `ip netns`, a path, or the number of a process (a name that is a number: its path).
     #[arg(short = 'N', long, value_name = "NETNS", global = true)]
     pub netns: Option<String>,
     /// A TOML file with defaults for interval, duration, output, rows and sort.

@@ -5,7 +5,6 @@ use std::{io, io::Write};
 use super::{ListError, naming};
 use crate::{
     config::{List, Subject},
-    error::RunError,
     ipvs::{
         netlink::NetlinkError,
         procfs::{ProcfsError, connections::ConnectionFile},
@@ -33,10 +32,10 @@ pub(super) fn print(config: &List, out: &mut impl Write) -> Result<(), ListError
 
 /// The file is there as long as the module is.
 fn not_read(error: ProcfsError) -> ListError {
-    ListError::Run(match error {
-        ProcfsError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            NetlinkError::NotLoaded.into()
-        }
-        other => other.into(),
-    })
+    if let ProcfsError::Read { source, .. } = &error
+        && source.kind() == io::ErrorKind::NotFound
+    {
+        return ListError::Run(NetlinkError::NotLoaded.into());
+    }
+    ListError::Run(error.into())
 }

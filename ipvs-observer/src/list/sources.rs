@@ -8,6 +8,7 @@ use crate::{
     error::{RunError, one_line},
     ipvs::{
         netlink::{Ipvs, NetlinkError},
+        procfs::table::MarkService,
         table::{Info, Table},
     },
     kernel::Kernel,
@@ -106,6 +107,7 @@ impl Sources {
     fn table(&mut self, selection: &Selection) -> Result<(Source, Info, Table), RunError> {
         let Some(ipvs) = &mut self.ipvs else {
             let read = self.kernel.ipvs_table()?;
+            tell_left_out(&read.marks);
             let mut table = read.table;
             selection.check(&table)?;
             selection.retain(&mut table);
@@ -146,6 +148,21 @@ impl Sources {
             .and_then(|status| status.connections())
             .map(u64::from);
     }
+}
+
+/// A mark names a service of each family, and the file does not always tell which is meant.
+fn tell_left_out(marks: &[MarkService]) {
+    if marks.is_empty() {
+        return;
+    }
+    let marks: Vec<_> = marks
+        .iter()
+        .map(|service| service.mark.to_string())
+        .collect();
+    log::warn!(
+        "left out are services of the firewall marks {}, whose address family /proc/net/ip_vs does not say",
+        marks.join(", ")
+    );
 }
 
 fn known<T, E: std::error::Error>(read: Result<T, E>) -> Option<T> {
