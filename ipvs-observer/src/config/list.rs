@@ -240,3 +240,147 @@ const fn columns(list: &ListArguments) -> Columns {
         Columns::Forwarding
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use super::{List, Subject};
+    use crate::{
+        cli::Arguments,
+        config::{ConfigError, Job, resolve},
+        output::list::{Columns, Order, openmetrics::Form},
+    };
+
+    fn list(line: &str) -> Result<List, ConfigError> {
+        let words = format!("ipvs-observer list {line}");
+        let arguments = Arguments::try_parse_from(words.split_whitespace()).unwrap();
+        match resolve(arguments)? {
+            (Job::List(list), _) => Ok(list),
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+
+    const fn table(columns: Columns, exact: bool, order: Order) -> Subject {
+        Subject::Table {
+            columns,
+            exact,
+            order,
+        }
+    }
+
+    #[test]
+    fn options_of_ipvsadm_mean_what_they_mean_there() {
+        let cases = [
+            ("-n", table(Columns::Forwarding, false, Order::Sorted)),
+            (
+                "-n --stats --exact",
+                table(Columns::Stats, true, Order::Sorted),
+            ),
+            (
+                "--rate --nosort",
+                table(Columns::Rate, false, Order::Kernel),
+            ),
+            (
+                "--thresholds --sort",
+                table(Columns::Thresholds, false, Order::Sorted),
+            ),
+            (
+                "--persistent-conn",
+                table(Columns::PersistentConnections, false, Order::Sorted),
+            ),
+            ("--tun-info", table(Columns::Tunnel, false, Order::Sorted)),
+            ("-c", Subject::Connections { engines: false }),
+            (
+                "-n -c --persistent-conn",
+                Subject::Connections { engines: true },
+            ),
+            ("--timeout", Subject::Timeouts),
+            ("--daemon", Subject::Daemons),
+            ("-S -n", Subject::Save),
+            ("-o json", Subject::Json),
+            (
+                "-o influx",
+                Subject::Influx {
+                    extra_fields: false,
+                },
+            ),
+            (
+                "-o influx --extra-fields",
+                Subject::Influx { extra_fields: true },
+            ),
+            ("-o openmetrics", Subject::Metrics(Form::OpenMetrics)),
+            ("-o prometheus", Subject::Metrics(Form::Prometheus)),
+            ("-o netdata", Subject::Netdata),
+            ("--changes", Subject::Changes { json: false }),
+            ("--changes -o json", Subject::Changes { json: true }),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(list(line).unwrap().subject, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_that_exclude_each_other_are_refused() {
+        for line in [
+            "--stats --rate",
+            "--thresholds --persistent-conn",
+            "--timeout --daemon",
+            "--timeout --stats",
+            "--sort --nosort",
+            "-c --stats",
+            "-c -S",
+            "-c -o json",
+            "-S --thresholds",
+            "-S -o json",
+            "--changes --stats",
+            "--changes --live",
+            "--live -c",
+            "--extra-fields",
+            "5",
+            "-o netdata 5 -i 1",
+        ] {
+            let words = format!("ipvs-observer list {line}");
+            assert!(
+                Arguments::try_parse_from(words.split_whitespace()).is_err(),
+                "{line}"
+            );
+        }
+        for line in [
+            "-c -t 192.0.2.1:80",
+            "--timeout -f 47",
+            "--daemon -r 10.0.0.1",
+            "-o netdata -u 192.0.2.1",
+            "--live",
+            "--live --thresholds",
+            "-o json --stats",
+            "-o json --nosort",
+            "-o influx -n",
+            "-o json --extra-fields",
+            "-o json 5",
+            "--changes -o influx",
+        ] {
+            assert!(
+                matches!(list(line), Err(ConfigError::Conflict(..))),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_is_made_once_unless_it_is_to_be_repeated() {
+        let times = |line| {
+            let list = list(line).unwrap();
+            (list.interval, list.duration)
+        };
+        let s = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(times("-n"), (None, None));
+        assert_eq!(times("-n -i 5"), (s(5), None));
+        assert_eq!(times("-n -d 10"), (s(2), s(10)));
+        assert_eq!(times("--changes"), (s(2), None));
+        assert_eq!(times("-o netdata 5"), (s(5), None));
+        assert_eq!(times("-o netdata"), (s(2), None));
+    }
+}

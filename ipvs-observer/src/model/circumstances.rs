@@ -47,12 +47,9 @@ impl Circumstances {
         [reused, frozen, crowded].into_iter().flatten().collect()
     }
 
-    /// Name of the sysctl that stops the kernel's estimator, if one does. A kernel without these sysctls always runs it.
+    /// Name of the sysctl that stops the kernel's estimator, if one does.
     pub fn frozen_by(&self) -> Option<&'static str> {
-        if self.is("run_estimation", "0") {
-            return Some("run_estimation");
-        }
-        self.is("est_cpulist", "").then_some("est_cpulist")
+        frozen_by(&self.settings)
     }
 
     /// `ip_vs_conn_uses_old_conntrack` of `ip_vs_core.c`: the old connection is given up, and netfilter still has it.
@@ -63,11 +60,19 @@ impl Circumstances {
         };
         is_on("conn_reuse_mode") && is_on("conntrack")
     }
+}
 
-    fn is(&self, name: &str, value: &str) -> bool {
-        let mut settings = self.settings.iter();
+/// Name of the sysctl that stops the kernel's estimator, if one does: the switch, or an empty list of the CPUs that it may
+/// run on (`ip_vs_est.c` of 6.2 and later). A kernel without these sysctls always runs it.
+pub fn frozen_by(settings: &[Setting]) -> Option<&'static str> {
+    let is = |name, value| {
+        let mut settings = settings.iter();
         settings.any(|setting| setting.name == name && setting.value == value)
+    };
+    if is("run_estimation", "0") {
+        return Some("run_estimation");
     }
+    is("est_cpulist", "").then_some("est_cpulist")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{copies::PERIOD, sample::Timestamp};
+use super::{circumstances::frozen_by, copies::PERIOD, sample::Timestamp};
 use crate::ipvs::table::{Daemon, Info, Table, Timeouts, Traffic};
 
 /// One reading of everything.
@@ -61,16 +61,9 @@ pub struct Setting {
 
 impl Listing {
     /// How old the kernel's copies of its counters are at most; absent where it makes none or does not say.
-    ///
-    /// An empty `est_cpulist` stops the estimator as `run_estimation` does (`ip_vs_est.c` of 6.2 and later); a kernel
-    /// without these sysctls always runs it.
     pub fn oldest_copy(&self) -> Option<Duration> {
-        let is = |name, value| {
-            let mut settings = self.settings.iter();
-            settings.any(|setting| setting.name == name && setting.value == value)
-        };
-        let stopped = is("run_estimation", "0") || is("est_cpulist", "");
-        (!stopped && !self.settings.is_empty()).then_some(PERIOD)
+        let is_refreshed = frozen_by(&self.settings).is_none() && !self.settings.is_empty();
+        is_refreshed.then_some(PERIOD)
     }
 
     /// The integer of a sysctl; absent if this kernel has none of that name.
