@@ -84,12 +84,13 @@ impl Observer {
             measures: probes.measures(),
             events: probes.events(),
             refused_probes: probes.refused(),
+            no_live: probes.no_live(),
         };
         tell(&run);
-        let at = clock::now();
-        let packets = read_packets(&kernel);
         // Again, since the counters are live now.
         let table = read_table(&mut ipvs, &mut probes)?;
+        let at = clock::now();
+        let packets = read_packets(&kernel);
         // What passed while the probes were being attached was seen by some of them only.
         drop(probes.drain());
         Ok(Self {
@@ -239,6 +240,10 @@ fn tell(run: &Run) {
     log::info!("measuring {}", measures.join(", "));
     for refused in &run.refused_probes {
         log::warn!("{} is not probed: {}", refused.function, refused.reason);
+    }
+    // The table goes on without, so this is not a complaint.
+    if let Some(reason) = &run.no_live {
+        log::info!("counters are the kernel's copies: {reason}");
     }
 }
 

@@ -76,6 +76,8 @@ pub struct Run {
     pub events: Vec<Events>,
     /// Probes that are not attached.
     pub refused_probes: Vec<RefusedProbe>,
+    /// Why the kernel's counters are copies and not live, if they are.
+    pub no_live: Option<String>,
 }
 
 /// Counters that come and go together with their probes.

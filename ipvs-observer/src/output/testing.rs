@@ -80,6 +80,7 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
             function: "sctp_state_transition".to_owned(),
             reason: "this kernel has no function sctp_state_transition".to_owned(),
         }],
+        no_live: None,
     };
     let mut losses = [0; Loss::ALL.len()];
     losses[Loss::HeaderUnreadable as usize] = 3;

@@ -109,6 +109,11 @@ impl Block<'_> {
         for bite in snapshot.bites() {
             self.line(&describe(bite));
         }
+        if let Some(reason) = &run.no_live {
+            self.line(&format!(
+                "counters are copies that the kernel makes every 2 s: {reason}"
+            ));
+        }
         for refused in &run.refused_probes {
             self.line(&format!(
                 "not probed: {}: {}",
@@ -280,7 +285,8 @@ fn oldest_rates(snapshot: &Snapshot) -> Option<Duration> {
         let servers = service.destinations.values().map(|server| &server.row);
         servers.chain([&service.row])
     });
-    let rates = servers.filter_map(|row| {
+    let copied = servers.filter(|row| row.read_at.is_none());
+    let rates = copied.filter_map(|row| {
         if snapshot.is_final {
             row.run_rates
         } else {

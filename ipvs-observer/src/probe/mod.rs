@@ -303,6 +303,11 @@ impl Probes {
         self.plan.refused.clone()
     }
 
+    /// Why counters cannot be read live, if they cannot.
+    pub fn no_live(&self) -> Option<String> {
+        self.plan.no_live.clone()
+    }
+
     /// The messages of the programs, where they were asked for.
     pub fn take_log(&mut self) -> Option<ProgramLog> {
         self.loaded.take_log()

@@ -80,6 +80,8 @@ const fn events_need(events: Events) -> &'static [Probe] {
 pub(super) struct Plan {
     pub(super) probes: Vec<Probe>,
     pub(super) refused: Vec<RefusedProbe>,
+    /// Why counters cannot be read live.
+    pub(super) no_live: Option<String>,
 }
 
 impl Plan {
@@ -97,6 +99,7 @@ impl Plan {
         let mut plan = Self {
             probes: Vec::new(),
             refused: Vec::new(),
+            no_live: None,
         };
         for probe in probes {
             match resolved.functions.get(probe.function) {
@@ -111,6 +114,10 @@ impl Plan {
     /// Gives up on `probe`.
     pub(super) fn refuse(&mut self, probe: Probe, reason: String) {
         self.probes.retain(|other| *other != probe);
+        if LIVE.contains(&probe) {
+            self.refuse_live(&format!("{}: {reason}", probe.function));
+            return;
+        }
         let function = probe.function.to_owned();
         if !self
             .refused
@@ -141,6 +148,7 @@ impl Plan {
             .refused
             .iter()
             .map(|refused| format!("{}: {}", refused.function, refused.reason));
+        let reasons = reasons.chain(self.no_live.clone());
         reasons.collect::<Vec<_>>().join("; ")
     }
 
@@ -149,13 +157,10 @@ impl Plan {
         self.has(&LIVE)
     }
 
-    /// Gives up on live counters.
+    /// Gives up on live counters, of which one probe without the other gives half.
     pub(super) fn refuse_live(&mut self, reason: &str) {
-        for probe in LIVE {
-            if self.probes.contains(&probe) {
-                self.refuse(probe, reason.to_owned());
-            }
-        }
+        self.probes.retain(|probe| !LIVE.contains(probe));
+        self.no_live.get_or_insert_with(|| reason.to_owned());
     }
 
     fn has(&self, probes: &[Probe]) -> bool {
@@ -167,13 +172,14 @@ impl Plan {
 mod tests {
     use ipvs_observer_common::Measure;
 
-    use super::{PROBES, Plan, Probe};
+    use super::{LIVE, PROBES, Plan, Probe};
     use crate::model::snapshot::Events;
 
     fn full() -> Plan {
         Plan {
             probes: PROBES.to_vec(),
             refused: Vec::new(),
+            no_live: None,
         }
     }
 
@@ -200,6 +206,23 @@ mod tests {
         plan.refuse(probe_on("tcp_state_transition"), "absent".to_owned());
         assert_eq!(plan.measures(), []);
         assert_eq!(plan.refused[1].function, "tcp_state_transition");
+    }
+
+    #[test]
+    fn live_counters_take_both_of_their_probes_and_nothing_else_does() {
+        let mut plan = Plan {
+            probes: PROBES.into_iter().chain(LIVE).collect(),
+            ..full()
+        };
+        assert!(plan.has_live());
+        plan.refuse(LIVE[1], "inlined".to_owned());
+        assert!(!plan.has_live() && !plan.probes.contains(&LIVE[0]));
+        assert_eq!(plan.measures(), Measure::ALL);
+        assert_eq!(plan.refused, []);
+        assert_eq!(
+            plan.no_live.as_deref(),
+            Some("ip_vs_genl_fill_dest: inlined")
+        );
     }
 
     #[test]

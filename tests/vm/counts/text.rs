@@ -62,7 +62,8 @@ fn a_block_has_its_rows_and_latencies(vip: Vip) {
         whole_run.join("\n")
     );
     assert!(
-        whole_run[1].contains("probes saw 100.00 %") && whole_run[1].ends_with("lost 0"),
+        whole_run[1].contains("probes saw 100.00 %")
+            && whole_run[1].contains("   lost 0   table read in "),
         "{}",
         whole_run[1]
     );

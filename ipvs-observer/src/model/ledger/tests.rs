@@ -96,6 +96,7 @@ fn ledger(servers: &[u8]) -> Ledger {
         measures: Measure::ALL.to_vec(),
         events: Events::ALL.to_vec(),
         refused_probes: Vec::new(),
+        no_live: None,
     };
     Ledger::new(Arc::new(run), at(0), table(servers))
 }
