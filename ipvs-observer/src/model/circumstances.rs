@@ -1,6 +1,8 @@
 //! What of the kernel's settings bears on the traffic and on its numbers.
 
-use super::listing::Setting;
+use std::time::Duration;
+
+use super::{copies::PERIOD, listing::Setting};
 
 /// Connections in a bucket of the connection table, on average, from which looking one up costs more than the rest of
 /// passing on a packet.
@@ -75,9 +77,15 @@ pub fn frozen_by(settings: &[Setting]) -> Option<&'static str> {
     is("est_cpulist", "").then_some("est_cpulist")
 }
 
+/// How old the kernel's copies of its counters are at most; absent where it makes none or no sysctl can be read.
+pub fn oldest_copy(settings: &[Setting]) -> Option<Duration> {
+    let is_made = !settings.is_empty() && frozen_by(settings).is_none();
+    is_made.then_some(PERIOD)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Bite, Circumstances};
+    use super::{Bite, Circumstances, PERIOD, frozen_by, oldest_copy};
     use crate::model::listing::Setting;
 
     fn circumstances(settings: &[(&str, &str)]) -> Circumstances {
@@ -110,12 +118,20 @@ mod tests {
     #[test]
     fn counters_are_frozen_by_the_switch_or_by_having_no_cpu() {
         let frozen = |switch, cpus| {
-            circumstances(&[("est_cpulist", cpus), ("run_estimation", switch)]).frozen_by()
+            frozen_by(&circumstances(&[("est_cpulist", cpus), ("run_estimation", switch)]).settings)
         };
         assert_eq!(frozen("1", "0-1"), None);
         assert_eq!(frozen("0", "0-1"), Some("run_estimation"));
         assert_eq!(frozen("1", ""), Some("est_cpulist"));
-        assert_eq!(circumstances(&[]).frozen_by(), None);
+        assert_eq!(frozen_by(&[]), None);
+    }
+
+    #[test]
+    fn a_copy_has_no_greatest_age_while_the_kernel_makes_none_or_says_nothing() {
+        let oldest_copy = |settings| oldest_copy(&circumstances(settings).settings);
+        assert_eq!(oldest_copy(&[("amemthresh", "0")]), Some(PERIOD));
+        assert_eq!(oldest_copy(&[("run_estimation", "0")]), None);
+        assert_eq!(oldest_copy(&[]), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{circumstances::frozen_by, copies::PERIOD, sample::Timestamp};
+use super::sample::Timestamp;
 use crate::ipvs::table::{Daemon, Info, Table, Timeouts, Traffic};
 
 /// One reading of everything.
@@ -60,12 +60,6 @@ pub struct Setting {
 }
 
 impl Listing {
-    /// How old the kernel's copies of its counters are at most; absent where it makes none or does not say.
-    pub fn oldest_copy(&self) -> Option<Duration> {
-        let is_refreshed = frozen_by(&self.settings).is_none() && !self.settings.is_empty();
-        is_refreshed.then_some(PERIOD)
-    }
-
     /// The integer of a sysctl; absent if this kernel has none of that name.
     pub fn setting(&self, name: &str) -> Option<i64> {
         let setting = self.settings.iter().find(|setting| setting.name == name)?;

@@ -9,10 +9,12 @@ use std::{net::IpAddr, time::Duration};
 use serde::Serialize;
 
 use super::object::{
-    FactsObject, IdentityObject, Pairs, RatesObject, TrafficObject, nanoseconds, time,
+    CountersObject, FactsObject, IdentityObject, Pairs, RatesObject, SysctlsObject, nanoseconds,
+    sysctls, time,
 };
 use crate::model::{
     activity::Activity,
+    circumstances::oldest_copy,
     id::{DestinationId, ServiceId},
     latency::{Distribution, Percentiles},
     rates::Rates,
@@ -23,6 +25,7 @@ use crate::model::{
 pub fn encode(snapshot: &Snapshot) -> String {
     let mut encoder = Encoder {
         snapshot,
+        oldest_copy: oldest_copy(&snapshot.circumstances.settings),
         percentiles: Percentiles::new(),
     };
     let object = encoder.window();
@@ -34,6 +37,7 @@ pub fn encode(snapshot: &Snapshot) -> String {
 
 struct Encoder<'a> {
     snapshot: &'a Snapshot,
+    oldest_copy: Option<Duration>,
     percentiles: Percentiles,
 }
 
@@ -46,6 +50,10 @@ struct WindowObject<'a> {
     elapsed_ns: u64,
     r#final: bool,
     health: HealthObject<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_table_size: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sysctls: Option<SysctlsObject<'a>>,
     services: Vec<ServiceObject<'a>>,
 }
 
@@ -55,6 +63,7 @@ struct HealthObject<'a> {
     interval: CompletenessObject,
     total: CompletenessObject,
     table_torn: bool,
+    table_took_ns: u64,
     missed_windows: u64,
     measures: Vec<&'static str>,
     refused_probes: Vec<RefusedObject<'a>>,
@@ -107,7 +116,7 @@ struct RowObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    kernel: Option<TrafficObject>,
+    kernel: Option<CountersObject>,
     #[serde(flatten)]
     interval: ActivityObject,
     total: ActivityObject,
@@ -150,6 +159,8 @@ impl<'a> Encoder<'a> {
             elapsed_ns: nanoseconds(snapshot.elapsed),
             r#final: snapshot.is_final,
             health: self.health(),
+            connection_table_size: snapshot.circumstances.connection_table_size,
+            sysctls: sysctls(&snapshot.circumstances.settings),
             services,
         }
     }
@@ -161,6 +172,7 @@ impl<'a> Encoder<'a> {
             interval: completeness(&health.interval),
             total: completeness(&health.total),
             table_torn: health.torn,
+            table_took_ns: nanoseconds(health.table_took),
             missed_windows: health.missed_windows,
             measures: run.measures.iter().map(|measure| measure.name()).collect(),
             refused_probes: refused
@@ -200,7 +212,9 @@ impl<'a> Encoder<'a> {
         RowObject {
             gone: row.gone,
             since: row.since.map(time),
-            kernel: row.traffic.as_ref().map(TrafficObject::of),
+            kernel: row.traffic.as_ref().map(|traffic| {
+                CountersObject::of(traffic, row.read_at, self.snapshot.at, self.oldest_copy)
+            }),
             interval: self.activity(&row.interval, row.rates.as_ref(), window),
             total: self.activity(&row.total, row.run_rates.as_ref(), elapsed),
         }

@@ -10,10 +10,14 @@ use crate::{
     ipvs::table::{Destination, Traffic, TrafficRates},
     model::{
         id::{AddressFamily, ServiceId},
+        listing::Setting,
         rates::Rates,
         sample::Timestamp,
     },
 };
+
+/// The sysctl that is a list even where it reads like a number.
+const EST_CPULIST: &str = "est_cpulist";
 
 /// What identifies a virtual service.
 #[derive(Serialize)]
@@ -95,6 +99,36 @@ impl TrafficObject {
     }
 }
 
+/// The kernel's counters of an entry, and how fresh they are.
+#[derive(Serialize)]
+pub(super) struct CountersObject {
+    #[serde(flatten)]
+    traffic: TrafficObject,
+    live: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_after_ns: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age_ns: Option<u64>,
+}
+
+impl CountersObject {
+    /// Live counters were `read_at` some time, others are copies, the `oldest_copy` so old; `time` is the object's.
+    pub(super) fn of(
+        traffic: &Traffic,
+        read_at: Option<Duration>,
+        time: Timestamp,
+        oldest_copy: Option<Duration>,
+    ) -> Self {
+        let oldest_copy = oldest_copy.filter(|_| read_at.is_none());
+        Self {
+            traffic: TrafficObject::of(traffic),
+            live: read_at.is_some(),
+            read_after_ns: read_at.map(|read_at| difference_ns(read_at, time.monotonic)),
+            max_age_ns: oldest_copy.map(nanoseconds),
+        }
+    }
+}
+
 /// Rates per second.
 #[derive(Serialize)]
 pub(super) struct RatesObject {
@@ -154,6 +188,29 @@ impl<K: Serialize, V: Serialize> Serialize for Pairs<K, V> {
     }
 }
 
+pub(super) type SysctlsObject<'a> = Pairs<&'a str, SysctlObject<'a>>;
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum SysctlObject<'a> {
+    Integer(i64),
+    Text(&'a str),
+}
+
+/// Nothing if none is known.
+pub(super) fn sysctls(settings: &[Setting]) -> Option<SysctlsObject<'_>> {
+    let pairs = settings
+        .iter()
+        .map(|setting| (setting.name.as_str(), sysctl(setting)));
+    (!settings.is_empty()).then(|| Pairs(pairs.collect()))
+}
+
+fn sysctl(setting: &Setting) -> SysctlObject<'_> {
+    let number = setting.value.parse().ok();
+    let number = number.filter(|_| setting.name != EST_CPULIST);
+    number.map_or(SysctlObject::Text(&setting.value), SysctlObject::Integer)
+}
+
 pub(super) const fn family_name(family: AddressFamily) -> &'static str {
     match family {
         AddressFamily::Ipv4 => "ipv4",
@@ -167,4 +224,9 @@ pub(super) fn time(at: Timestamp) -> String {
 
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn difference_ns(later: Duration, earlier: Duration) -> i64 {
+    let signed = |duration| i64::try_from(nanoseconds(duration)).unwrap_or(i64::MAX);
+    signed(later.saturating_sub(earlier)) - signed(earlier.saturating_sub(later))
 }

@@ -12,6 +12,7 @@ use crate::{
         id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId},
         latency::Distribution,
         ledger::Ledger,
+        listing::Setting,
         sample::{Readings, Sample, Timestamp},
         snapshot::{Events, RefusedProbe, Run, Snapshot},
     },
@@ -109,7 +110,13 @@ fn quiet_sample(at: Timestamp, table: Table) -> Sample {
         table,
         table_took: Duration::from_millis(3),
         packets: Some(0),
-        circumstances: Circumstances::default(),
+        circumstances: Circumstances {
+            settings: vec![Setting {
+                name: "run_estimation".to_owned(),
+                value: "1".to_owned(),
+            }],
+            connection_table_size: Some(4096),
+        },
     }
 }
 

@@ -1,9 +1,11 @@
 //! What scripts read.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::encode;
-use crate::output::testing::{whole_run, window};
+use crate::output::testing::{web, whole_run, window};
 
 fn parsed(line: &str) -> Value {
     assert_eq!(line.matches('\n').count(), 1, "one object is one line");
@@ -89,6 +91,36 @@ fn packet_rates_come_with_their_age_and_the_kernels_counters_as_they_are() {
     let server = &object["services"][0]["servers"][0];
     assert_eq!(server["rates"]["in_packets_per_s"], 500.0);
     assert_eq!(server["rates"]["age_ns"], 0);
-    assert_eq!(server["kernel"]["in_packets"], 1400);
+    assert_eq!(
+        server["kernel"],
+        json!({
+            "connections": 10, "in_packets": 1400, "out_packets": 700,
+            "in_bytes": 84_000, "out_bytes": 1_960_000,
+            "live": false, "max_age_ns": 2_000_000_000_u64
+        })
+    );
     assert_eq!(server["total"]["counters"]["scheduled"], 100);
+}
+
+#[test]
+fn live_counters_say_when_they_were_read() {
+    let read_after = |read_at_ms| {
+        let mut window = window(1);
+        let row = &mut window.services.get_mut(&web()).unwrap().row;
+        row.read_at = Some(Duration::from_millis(read_at_ms));
+        let kernel = parsed(&encode(&window))["services"][0]["kernel"].clone();
+        assert_eq!(kernel["live"], true);
+        assert_eq!(kernel.get("max_age_ns"), None);
+        kernel["read_after_ns"].as_i64()
+    };
+    assert_eq!(read_after(4_003), Some(3_000_000));
+    assert_eq!(read_after(2_000), Some(-2_000_000_000));
+}
+
+#[test]
+fn settings_that_bear_on_the_numbers_stand_beside_them() {
+    let object = parsed(&encode(&window(2)));
+    assert_eq!(object["connection_table_size"], 4096);
+    assert_eq!(object["sysctls"], json!({ "run_estimation": 1 }));
+    assert_eq!(object["health"]["table_took_ns"], 3_000_000);
 }

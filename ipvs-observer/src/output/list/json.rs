@@ -13,8 +13,8 @@ use serde::{Serialize, Serializer};
 
 use super::{
     super::object::{
-        FactsObject, IdentityObject, Pairs, RatesObject, TrafficObject, family_name, nanoseconds,
-        time,
+        CountersObject, FactsObject, IdentityObject, Pairs, RatesObject, SysctlsObject,
+        TrafficObject, family_name, nanoseconds, sysctls, time,
     },
     scheduling::flag_names,
 };
@@ -24,13 +24,12 @@ use crate::{
         TunnelKind,
     },
     model::{
+        circumstances::oldest_copy,
         id::AddressFamily,
-        listing::{Listing, Setting, Source},
+        listing::{Listing, Source},
+        sample::Timestamp,
     },
 };
-
-/// The sysctl that is a list even where it reads like a number.
-const EST_CPULIST: &str = "est_cpulist";
 
 /// `IP_VS_TUNNEL_ENCAP_FLAG_CSUM` of the uapi header `ip_vs.h`.
 const IP_VS_TUNNEL_ENCAP_FLAG_CSUM: u16 = 1;
@@ -64,7 +63,7 @@ struct ListingObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     totals: Option<TotalsObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sysctls: Option<Pairs<&'a str, SysctlObject<'a>>>,
+    sysctls: Option<SysctlsObject<'a>>,
     services: ServiceObjects<'a>,
 }
 
@@ -91,15 +90,8 @@ struct TotalsObject {
     copied: Option<TrafficObject>,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum SysctlObject<'a> {
-    Integer(i64),
-    Text(&'a str),
-}
-
 /// The services of a listing, which become objects only as they are written.
-struct ServiceObjects<'a>(&'a Listing);
+struct ServiceObjects<'a>(&'a [Service], Around);
 
 #[derive(Serialize)]
 struct ServiceObject<'a> {
@@ -137,7 +129,15 @@ pub(super) enum NetmaskObject {
 }
 
 /// The real servers of a service of a listing, which become objects only as they are written.
-struct ServerObjects<'a>(&'a Listing, &'a [Destination]);
+struct ServerObjects<'a>(&'a [Destination], Around);
+
+/// What an entry's object takes from its listing.
+#[derive(Clone, Copy)]
+struct Around {
+    source: Source,
+    at: Timestamp,
+    oldest_copy: Option<Duration>,
+}
 
 #[derive(Serialize)]
 struct ServerObject {
@@ -177,23 +177,14 @@ struct StatsObject {
     rates: Option<RatesObject>,
 }
 
-#[derive(Serialize)]
-struct CountersObject {
-    #[serde(flatten)]
-    traffic: TrafficObject,
-    live: bool,
-    /// Of live counters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    read_after_ns: Option<u64>,
-    /// Of copies.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_age_ns: Option<u64>,
-}
-
 impl<'a> ListingObject<'a> {
     fn of(listing: &'a Listing) -> Self {
         let daemons = listing.daemons.as_ref();
-        let settings = listing.settings.iter();
+        let around = Around {
+            source: listing.source,
+            at: listing.at,
+            oldest_copy: oldest_copy(&listing.settings),
+        };
         Self {
             host: &listing.host,
             kernel: &listing.kernel,
@@ -211,8 +202,8 @@ impl<'a> ListingObject<'a> {
             timeouts: listing.timeouts.map(timeouts),
             daemons: daemons.map(|daemons| daemons.iter().map(DaemonObject::of).collect()),
             totals: TotalsObject::of(listing),
-            sysctls: (!listing.settings.is_empty()).then(|| Pairs(settings.map(sysctl).collect())),
-            services: ServiceObjects(listing),
+            sysctls: sysctls(&listing.settings),
+            services: ServiceObjects(&listing.table.services, around),
         }
     }
 }
@@ -247,25 +238,25 @@ impl<'a> DaemonObject<'a> {
 
 impl Serialize for ServiceObjects<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let &Self(listing) = self;
-        let services = listing.table.services.iter();
-        serializer.collect_seq(services.map(|service| ServiceObject::of(service, listing)))
+        let Self(services, around) = self;
+        let services = services.iter();
+        serializer.collect_seq(services.map(|service| ServiceObject::of(service, around)))
     }
 }
 
 impl<'a> ServiceObject<'a> {
-    fn of(service: &'a Service, listing: &'a Listing) -> Self {
+    fn of(service: &'a Service, around: &Around) -> Self {
         let stats = service.stats.as_ref();
         Self {
             service: service.id.to_string(),
             identity: IdentityObject::of(&service.id),
             scheduler: &service.scheduler,
-            flags: FlagsObject::of(service, listing.source),
+            flags: FlagsObject::of(service, around.source),
             timeout_ns: service.timeout_s.map(seconds),
             netmask: service.netmask.map(NetmaskObject::of),
             engine: service.engine.as_deref(),
-            stats: stats.map(|stats| StatsObject::of(stats, listing)),
-            servers: ServerObjects(listing, &service.destinations),
+            stats: stats.map(|stats| StatsObject::of(stats, around)),
+            servers: ServerObjects(&service.destinations, *around),
         }
     }
 }
@@ -293,14 +284,14 @@ impl NetmaskObject {
 
 impl Serialize for ServerObjects<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let &Self(listing, destinations) = self;
-        let servers = destinations.iter();
-        serializer.collect_seq(servers.map(|destination| ServerObject::of(destination, listing)))
+        let Self(servers, around) = self;
+        let servers = servers.iter();
+        serializer.collect_seq(servers.map(|destination| ServerObject::of(destination, around)))
     }
 }
 
 impl ServerObject {
-    fn of(destination: &Destination, listing: &Listing) -> Self {
+    fn of(destination: &Destination, around: &Around) -> Self {
         let stats = destination.stats.as_ref();
         Self {
             address: destination.id.address,
@@ -312,7 +303,7 @@ impl ServerObject {
                 lower_threshold: thresholds.lower,
             }),
             tunnel: destination.wrapping().map(TunnelObject::of),
-            stats: stats.map(|stats| StatsObject::of(stats, listing)),
+            stats: stats.map(|stats| StatsObject::of(stats, around)),
         }
     }
 }
@@ -335,21 +326,12 @@ impl TunnelObject {
 }
 
 impl StatsObject {
-    fn of(stats: &Stats, listing: &Listing) -> Self {
-        let read_after = stats
-            .read_at
-            .map(|at| at.saturating_sub(listing.at.monotonic));
-        let max_age = match stats.read_at {
-            Some(_) => None,
-            None => listing.oldest_copy(),
-        };
+    fn of(stats: &Stats, around: &Around) -> Self {
+        let Around {
+            at, oldest_copy, ..
+        } = *around;
         Self {
-            kernel: CountersObject {
-                traffic: TrafficObject::of(&stats.traffic),
-                live: stats.read_at.is_some(),
-                read_after_ns: read_after.map(nanoseconds),
-                max_age_ns: max_age.map(nanoseconds),
-            },
+            kernel: CountersObject::of(&stats.traffic, stats.read_at, at, oldest_copy),
             rates: stats.rates.as_ref().map(RatesObject::of_table),
         }
     }
@@ -366,13 +348,6 @@ fn timeouts(timeouts: Timeouts) -> Pairs<&'static str, u64> {
         ("tcp_fin_ns", seconds(timeouts.tcp_fin_s)),
         ("udp_ns", seconds(timeouts.udp_s)),
     ])
-}
-
-fn sysctl(setting: &Setting) -> (&str, SysctlObject<'_>) {
-    let number = setting.value.parse().ok();
-    let number = number.filter(|_| setting.name != EST_CPULIST);
-    let value = number.map_or(SysctlObject::Text(&setting.value), SysctlObject::Integer);
-    (&setting.name, value)
 }
 
 pub(super) fn seconds(seconds: u32) -> u64 {
