@@ -6,6 +6,7 @@
 pub mod json;
 pub mod list;
 mod object;
+pub mod schema;
 pub mod stdout;
 pub mod text;
 

@@ -25,7 +25,7 @@ const SCHED3: u32 = 0x20;
 const BEGAN: Duration = Duration::from_secs(5_000);
 
 /// All kinds of services, servers and counters, as netlink tells them.
-pub(super) fn listing() -> Listing {
+pub(in crate::output) fn listing() -> Listing {
     Listing {
         at: Timestamp {
             wall: Duration::new(1_800_000_000, 123_456_789),
@@ -70,7 +70,7 @@ pub(super) fn listing() -> Listing {
 }
 
 /// The same with as little as a listing can know.
-pub(super) fn least() -> Listing {
+pub(in crate::output) fn least() -> Listing {
     let listing = listing();
     let mut table = listing.table;
     for service in &mut table.services {

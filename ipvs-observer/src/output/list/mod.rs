@@ -28,7 +28,7 @@ mod table;
 mod tunnel;
 
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
