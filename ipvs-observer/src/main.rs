@@ -1,14 +1,18 @@
 //! Parses the command line, runs what it asks for and chooses the exit status.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser as _, error::ErrorKind};
 use ipvs_observer::{
-    cli::Arguments,
+    cli::{Arguments, SchemaOf},
     config::{self, Job},
     error::{RunError, one_line},
     kernel::Kernel,
     list, messages, observer,
+    output::schema,
     signals::Ending,
 };
 
@@ -48,7 +52,18 @@ fn run(arguments: Arguments) -> Result<Ending, RunError> {
     match job {
         Job::Top(top) => runtime.block_on(observer::run(top)),
         Job::List(list) => runtime.block_on(list::run(list, surroundings.netns)),
-        Job::Schema(_of) => Ok(Ending::Complete),
+        Job::Schema(of) => print_schema(of),
+    }
+}
+
+fn print_schema(of: SchemaOf) -> Result<Ending, RunError> {
+    let mut out = io::stdout().lock();
+    match schema::encode(of, &mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(RunError::System {
+            doing: "write to stdout",
+            source: error,
+        }),
+        _ => Ok(Ending::Complete),
     }
 }
 

@@ -4,6 +4,8 @@
 //! The agent never writes to IPVS, so the writing half of the protocol is used here and
 //! nowhere else; the format of the messages is the agent's `ipvs::wire`.
 
+pub mod bulk;
+
 use std::io;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -159,21 +161,9 @@ fn full_destination(
 /// Sends one request and waits until the kernel has done it.
 fn execute(command: u8, attributes: Vec<Attribute>) -> Result<()> {
     let family = Ipvs::open()?.family();
-    let mut socket = Socket::new(NETLINK_GENERIC).context("cannot open a netlink socket")?;
-    socket.bind_auto().context("cannot bind a netlink socket")?;
-    socket
-        .connect(&SocketAddr::new(0, 0))
-        .context("cannot connect a netlink socket to the kernel")?;
-
-    let mut payload = GenlMessage::from_payload(Request {
-        command,
-        attributes,
-    });
-    payload.set_resolved_family_id(family);
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_ACK;
-    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(payload));
-    request.finalize();
+    let socket = open_socket()?;
+    let mut request = request(family, command, attributes);
+    request.header.flags |= NLM_F_ACK;
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
     socket
@@ -184,6 +174,33 @@ fn execute(command: u8, attributes: Vec<Attribute>) -> Result<()> {
         .recv_from_full()
         .context("cannot receive an IPVS answer")?;
     acknowledged(&answer)
+}
+
+fn open_socket() -> Result<Socket> {
+    let mut socket = Socket::new(NETLINK_GENERIC).context("cannot open a netlink socket")?;
+    socket.bind_auto().context("cannot bind a netlink socket")?;
+    socket
+        .connect(&SocketAddr::new(0, 0))
+        .context("cannot connect a netlink socket to the kernel")?;
+    Ok(socket)
+}
+
+/// A request that the kernel answers only if it fails.
+fn request(
+    family: u16,
+    command: u8,
+    attributes: Vec<Attribute>,
+) -> NetlinkMessage<GenlMessage<Request>> {
+    let mut payload = GenlMessage::from_payload(Request {
+        command,
+        attributes,
+    });
+    payload.set_resolved_family_id(family);
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST;
+    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(payload));
+    request.finalize();
+    request
 }
 
 fn acknowledged(answer: &[u8]) -> Result<()> {

@@ -5,6 +5,7 @@
 //! boots one. Nothing here but `peers` needs a tool that is not in this workspace.
 
 pub mod agent;
+pub mod bench;
 pub mod demo;
 pub mod director;
 pub mod everything;

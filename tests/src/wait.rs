@@ -3,9 +3,9 @@
 //! A test never sleeps in the hope that something has happened by then: it says
 //! what it waits for, and how long that may take before it counts as a failure.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use rustix::time::{ClockId, clock_gettime};
 
 /// How long something that happens at once on an idle machine may take here.
@@ -39,4 +39,24 @@ pub fn until<T>(
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Waits until the kernel has nothing of its own to do: it tests its ciphers when modules
+/// come, and cleans up after namespaces and processes, at the expense of whoever is timed
+/// meanwhile.
+pub fn idle_cpu() -> Result<()> {
+    let window = Duration::from_secs(1);
+    until("the CPU to be idle", PATIENCE, || {
+        let before = idle_ticks()?;
+        thread::sleep(window);
+        Ok((idle_ticks()? - before >= 98).then_some(()))
+    })
+}
+
+/// Hundredths of a second that the CPU was idle since boot.
+fn idle_ticks() -> Result<u64> {
+    let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let idle = stat.split_whitespace().nth(4);
+    idle.and_then(|ticks| ticks.parse().ok())
+        .context("idle time is not the fourth of the first line of /proc/stat")
 }

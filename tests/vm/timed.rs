@@ -6,7 +6,6 @@ mod cost;
 mod duration;
 
 use std::{
-    fs,
     io::{self, Write as _},
     thread,
     time::Duration,
@@ -49,7 +48,7 @@ fn guest_time_is_exact_and_a_delay_is_as_long_as_it_says() {
     assert_eq!(cpus, 1, "guest time is exact on one CPU only");
     let balanced = Balanced::new(Vip::V4, 1);
     balanced.sessions(3, 1);
-    await_idle_cpu();
+    wait::idle_cpu().expect("the guest becomes idle");
     let session_ns = || {
         let start_ns = wait::monotonic_ns();
         balanced.sessions(1, 1);
@@ -132,7 +131,7 @@ fn a_slow_client_moves_client_and_handshake_of_every_server(vip: Vip) {
 #[cfg_attr(feature = "vm", test)]
 fn the_agent_attaches_within_its_budget() {
     let balanced = Balanced::new(Vip::V4, SERVERS);
-    await_idle_cpu();
+    wait::idle_cpu().expect("the guest becomes idle");
     let ready_after_ns = agent(&balanced).ready_after_ns();
     // Past the capture of the test harness, for whoever watches the budget.
     writeln!(
@@ -153,7 +152,7 @@ fn measure(balanced: &Balanced) -> Report {
 /// The same with other traffic, of as many connections.
 fn observe(balanced: &Balanced, traffic: impl FnOnce()) -> Report {
     balanced.sessions(u32::from(SERVERS), 1);
-    await_idle_cpu();
+    wait::idle_cpu().expect("the guest becomes idle");
     let agent = agent(balanced);
     traffic();
     balanced.lab.quiesce().expect("the director becomes idle");
@@ -162,28 +161,6 @@ fn observe(balanced: &Balanced, traffic: impl FnOnce()) -> Report {
         .expect("the agent ends")
         .summary()
         .expect("the run is summed up")
-}
-
-/// Waits until the kernel has nothing of its own to do: it tests its ciphers when modules
-/// come, and cleans up after namespaces, at the expense of whoever is timed meanwhile.
-fn await_idle_cpu() {
-    let window = Duration::from_secs(1);
-    wait::until("the CPU to be idle", wait::PATIENCE, || {
-        let before = idle_ticks();
-        thread::sleep(window);
-        Ok((idle_ticks() - before >= 98).then_some(()))
-    })
-    .expect("the guest becomes idle");
-}
-
-/// Hundredths of a second that the CPU was idle since boot.
-fn idle_ticks() -> u64 {
-    let stat = fs::read_to_string("/proc/stat").expect("the kernel counts its time");
-    let idle = stat
-        .split_whitespace()
-        .nth(4)
-        .expect("idle time is the fourth of the first line");
-    idle.parse().expect("it is a number")
 }
 
 /// Prints so seldom that its own work does not fall into what is measured.

@@ -6,6 +6,7 @@
 
 mod apt;
 mod archive;
+mod bench;
 mod build;
 mod demo;
 mod host;
@@ -35,6 +36,12 @@ use crate::{kernel::KernelChoice, qemu::Clock};
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Xtask {
+    /// Measures the promises of speed and memory beside peers, in VMs, and writes BENCHMARKS.md.
+    Bench {
+        /// Repeats less, to be done in five minutes.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Boots a director with real servers under load in a disposable VM and shows `top` on it.
     Demo {
         /// How long `top` runs, for example 20s or 2m.
@@ -110,6 +117,7 @@ fn main() -> ExitCode {
 
 fn run(task: Xtask) -> Result<ExitCode> {
     match task {
+        Xtask::Bench { quick } => bench::run(quick),
         Xtask::Demo { duration, kernel } => demo::run(&duration, &kernel.choice()?),
         Xtask::Test { host, kernel } => test::run(host, &kernel),
         Xtask::Vm {

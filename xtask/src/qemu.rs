@@ -46,7 +46,28 @@ pub(crate) enum Clock {
     /// One nanosecond per executed instruction on one CPU: durations are exact, and idle time is
     /// skipped.
     Instructions,
+    /// The same with [`SLOW_NS_PER_INSTRUCTION`]. The kernel tells user from system time by where
+    /// its tick, which comes every 4 ms, finds a program: the slower the CPU, the fewer
+    /// instructions are between two ticks.
+    SlowInstructions,
 }
+
+impl Clock {
+    /// The CPU that keeps it. Emulated cmpxchg16b now and then corrupts the guest's flags.
+    const fn cpu(self) -> &'static str {
+        match self {
+            Self::Wall { .. } | Self::Instructions => "max,-cx16",
+            // With these, code that copies or clears memory would count an instruction for each
+            // byte, and outweigh all other code as it does on no real CPU.
+            Self::SlowInstructions => "max,-cx16,-erms,-fsrm",
+        }
+    }
+}
+
+/// The base 2 logarithm of [`SLOW_NS_PER_INSTRUCTION`], which is how QEMU wants it.
+const SLOW_SHIFT: u32 = 4;
+/// Guest time of an instruction under [`Clock::SlowInstructions`].
+pub(crate) const SLOW_NS_PER_INSTRUCTION: u64 = 1 << SLOW_SHIFT;
 
 /// What to boot a kernel for.
 #[derive(Debug)]
@@ -85,6 +106,7 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
     let mode = match machine.clock {
         Clock::Wall { cpus } => format!("smp{cpus}"),
         Clock::Instructions => "icount".to_owned(),
+        Clock::SlowInstructions => "slow-icount".to_owned(),
     };
     let folder = host::target()
         .join("vm")
@@ -106,21 +128,13 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         "-nic",
         "none",
     ]);
-    // Emulated cmpxchg16b now and then corrupts the guest's flags.
-    command.args(["-cpu", "max,-cx16", "-m", "2048"]);
+    command.args(["-cpu", machine.clock.cpu(), "-m", "2048"]);
     match machine.clock {
         Clock::Wall { cpus } => {
             command.args(["-accel", "tcg,thread=multi", "-smp", &cpus.to_string()]);
         }
-        Clock::Instructions => {
-            command.args([
-                "-accel",
-                "tcg,thread=single",
-                "-icount",
-                "shift=0,sleep=off",
-            ]);
-            command.args(["-smp", "1"]);
-        }
+        Clock::Instructions => count_instructions(&mut command, 0),
+        Clock::SlowInstructions => count_instructions(&mut command, SLOW_SHIFT),
     }
     command
         .arg("-kernel")
@@ -171,6 +185,12 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
             verdict::last_line(&output)
         ),
     }
+}
+
+/// Makes an instruction take 2 to the power of `shift` nanoseconds.
+fn count_instructions(command: &mut Command, shift: u32) {
+    let time = format!("shift={shift},sleep=off");
+    command.args(["-accel", "tcg,thread=single", "-icount", &time, "-smp", "1"]);
 }
 
 /// Waits until the guest has ended or shows that it never will.

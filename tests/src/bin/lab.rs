@@ -1,11 +1,12 @@
-//! The one program of the VM besides the agent and the tests: process 1, modprobe, and the demo.
+//! The one program of the VM besides the agent and the tests: process 1, modprobe, the demo, and
+//! the guest's side of the benchmarks.
 //! Which of them it is follows from its process number, its name and its first argument.
 
 use std::{env, process::ExitCode};
 
 use anyhow::{Result, bail};
 use ipvs_observer_tests::{
-    demo,
+    bench, demo,
     guest::{init, modules},
 };
 
@@ -35,7 +36,8 @@ fn run(words: &[String]) -> Result<()> {
     }
     match arguments {
         [command, arguments @ ..] if command == "demo" => demo::run(arguments),
-        _ => bail!("usage: lab demo [--duration TIME]"),
+        [command, arguments @ ..] if command == "bench" => bench::run(arguments),
+        _ => bail!("usage: lab demo [--duration TIME] | bench SECTION"),
     }
 }
 

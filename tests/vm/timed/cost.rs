@@ -6,7 +6,6 @@ use std::io::{self, Write as _};
 
 use ipvs_observer_tests::{agent::Agent, report::Coverage, services::Vip, traffic, wait};
 
-use super::await_idle_cpu;
 use crate::fixture::{Balanced, summary};
 
 /// Requests on one connection: the path of almost every packet.
@@ -91,7 +90,7 @@ impl Run {
 
 /// Guest time and packets of `traffic`.
 fn timed(balanced: &Balanced, traffic: impl Fn(&Balanced)) -> (u64, u64) {
-    await_idle_cpu();
+    wait::idle_cpu().expect("the guest becomes idle");
     let packets = balanced.lab.packets().expect("packets are counted");
     let start_ns = wait::monotonic_ns();
     traffic(balanced);

@@ -1,0 +1,115 @@
+//! `cargo xtask bench`: the promises of speed and memory, measured beside peers in the same guest
+//! and held against their budgets.
+//!
+//! A section is what one guest measures in one boot, and has a module of its own, which names the
+//! guest and makes figures of what it told. `tests/src/bench` is the guest's side. The results are
+//! written for people into `BENCHMARKS.md` and for programs into `target/bench.json`.
+
+mod connections;
+mod figure;
+mod measurements;
+mod report;
+mod table;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+use self::{figure::Figure, measurements::Measurements};
+use crate::{
+    build::{self, Binaries},
+    host,
+    kernel::{Kernel, KernelChoice},
+    peers::Peers,
+    qemu::{self, Clock, Machine},
+    step, toolchain,
+};
+
+/// One run of the slowest program on the largest table takes a quarter of this on a slow machine.
+const SILENCE: Duration = Duration::from_mins(5);
+
+const SECTIONS: &[Section] = &[table::SECTION, connections::SECTION];
+
+/// What is measured in one boot.
+struct Section {
+    /// The guest's command, `/bin/lab bench NAME`.
+    name: &'static str,
+    title: &'static str,
+    /// What is measured on what, for the reader of the figures.
+    about: &'static str,
+    kernel: &'static str,
+    load: &'static [&'static str],
+    figures: fn(&Measurements) -> Result<Vec<Figure>>,
+}
+
+/// A section that has been measured.
+struct Measured {
+    section: &'static Section,
+    measurements: Measurements,
+    figures: Vec<Figure>,
+}
+
+pub(crate) fn run(is_quick: bool) -> Result<ExitCode> {
+    host::check_space()?;
+    qemu::set_up()?;
+    toolchain::set_up()?;
+    let peers = Peers::get()?;
+    let kernels = SECTIONS
+        .iter()
+        .map(|section| KernelChoice::new(section.kernel.to_owned(), None)?.get())
+        .collect::<Result<Vec<_>>>()?;
+    let binaries = build::lab()?;
+    let mut results = Vec::new();
+    for (section, kernel) in SECTIONS.iter().zip(&kernels) {
+        let what = format!("measuring {} on {}", section.name, kernel.name);
+        results.push(step::step(&what, || {
+            measure(section, kernel, &peers, &binaries, is_quick)
+        })?);
+    }
+    report::write(&results)?;
+    let exceeded = results
+        .iter()
+        .flat_map(|measured| &measured.figures)
+        .filter(|figure| figure.is_held() == Some(false));
+    let mut status = ExitCode::SUCCESS;
+    for figure in exceeded {
+        step::say(&format!("over budget: {figure}"));
+        status = ExitCode::FAILURE;
+    }
+    Ok(status)
+}
+
+fn measure(
+    section: &'static Section,
+    kernel: &Kernel,
+    peers: &Peers,
+    binaries: &Binaries,
+    is_quick: bool,
+) -> Result<Measured> {
+    let mut command = ["/bin/lab", "bench", section.name]
+        .map(str::to_owned)
+        .to_vec();
+    if is_quick {
+        command.push("--quick".to_owned());
+    }
+    let machine = Machine {
+        clock: Clock::SlowInstructions,
+        silence: Some(SILENCE),
+        peers: Some(peers.clone()),
+        load: section.load.iter().map(ToString::to_string).collect(),
+        command,
+    };
+    let ended = qemu::boot(kernel, binaries, &machine)?;
+    anyhow::ensure!(
+        ended.status == 0,
+        "the guest could not measure; why is written above"
+    );
+    let measurements = Measurements::parse(&ended.output)?;
+    let figures = (section.figures)(&measurements)
+        .with_context(|| format!("section {} is not complete", section.name))?;
+    Ok(Measured {
+        section,
+        measurements,
+        figures,
+    })
+}

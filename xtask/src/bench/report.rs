@@ -1,0 +1,84 @@
+//! The results, for people in `BENCHMARKS.md` and on stdout, for programs in `target/bench.json`.
+//!
+//! Nothing in them depends on the machine that measured, or on the time.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::Measured;
+use crate::host;
+
+const HEAD: &str = "\
+# Benchmarks
+
+What `cargo xtask bench` measured last: each program in the same emulated machine, on one CPU that \
+is otherwise idle, its output thrown away. The command exits with status 1 if a budget is not held.
+
+*Total* is all instructions from the start of a program to its end, in millions (M), with those of \
+the kernel for it: in that machine time passes by executed instructions alone, 16 ns each. It \
+repeats to 0.5 %. The kernel's tick, which comes every 250 000 instructions, adds 1 to 4 % to it, \
+more where a program leaves more behind for the kernel to clean up. *User* is the part of it in \
+user mode, of which the tick takes samples: it is uncertain by 1 to 3 % of itself for tables of \
+10 000 services, and by more for small ones. An instruction that repeats itself to copy or clear \
+memory counts once for every 8 bytes. Figures are medians of all runs, for *user* their mean. \
+*Memory* is the peak resident set. The *floor* is the least that any program could do.
+";
+const COLUMNS: &str = "\
+| figure | ours | peer | ratio | floor | budget | held |
+|---|---:|---:|---:|---:|---:|---|
+";
+
+pub(super) fn write(results: &[Measured]) -> Result<()> {
+    let text = text(results);
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to stdout")?;
+    let json = serde_json::to_string_pretty(&json(results)).context("cannot make JSON")?;
+    for (path, content) in [
+        (host::workspace().join("BENCHMARKS.md"), text),
+        (host::target().join("bench.json"), json),
+    ] {
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn text(results: &[Measured]) -> String {
+    let sections = results.iter().map(|measured| {
+        let Measured {
+            section,
+            measurements,
+            figures,
+        } = measured;
+        let versions = measurements
+            .versions()
+            .map(|(program, version)| format!("{program}: {version}"))
+            .collect::<Vec<_>>()
+            .join("; ");
+        let rows = figures
+            .iter()
+            .map(|figure| format!("| {} |", figure.cells().join(" | ")))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let (title, about) = (section.title, section.about);
+        format!("\n## {title}\n\n{about}\n\n{versions}\n\n{COLUMNS}{rows}\n")
+    });
+    std::iter::once(HEAD.to_owned()).chain(sections).collect()
+}
+
+fn json(results: &[Measured]) -> Value {
+    let sections = results.iter().map(|measured| {
+        let figures = measured.figures.iter().map(super::Figure::json);
+        json!({
+            "section": measured.section.name,
+            "figures": figures.collect::<Vec<_>>(),
+            "measurements": measured.measurements.lines,
+        })
+    });
+    json!({ "sections": sections.collect::<Vec<_>>() })
+}
