@@ -10,15 +10,15 @@ const SCHEDULER_FLAGS: [u32; 3] = [1 << 3, 1 << 4, 1 << 5];
 
 /// The flags that mean to each scheduler what it wants them to, as far as they are set.
 pub(super) fn flag_names(service: &Service) -> impl Iterator<Item = &'static str> {
-    let names: &[&str] = match service.scheduler.as_str() {
-        "sh" => &["sh-fallback", "sh-port"],
-        "mh" => &["mh-fallback", "mh-port"],
-        _ => &["flag-1", "flag-2", "flag-3"],
+    let names = match service.scheduler.as_str() {
+        "sh" => ["sh-fallback", "sh-port", "flag-3"],
+        "mh" => ["mh-fallback", "mh-port", "flag-3"],
+        _ => ["flag-1", "flag-2", "flag-3"],
     };
     let flags = service.flags;
-    let set = SCHEDULER_FLAGS.iter().zip(names);
-    set.filter(move |(flag, _)| flags & **flag != 0)
-        .map(|(_, name)| *name)
+    let set = SCHEDULER_FLAGS.into_iter().zip(names);
+    set.filter(move |(flag, _)| flags & flag != 0)
+        .map(|(_, name)| name)
 }
 
 /// [`flag_names`] between `before` and `after`; nothing if there are none.

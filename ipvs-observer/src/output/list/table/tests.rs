@@ -296,12 +296,12 @@ fn how_services_schedule() {
         (scheduled("sh", 8), "UDP  10.0.0.1:53 sh (sh-fallback)"),
         (
             scheduled("sh", 0x38),
-            "UDP  10.0.0.1:53 sh (sh-fallback,sh-port)",
+            "UDP  10.0.0.1:53 sh (sh-fallback,sh-port,flag-3)",
         ),
         (scheduled("mh", 0x10), "UDP  10.0.0.1:53 mh (mh-port)"),
         (
             scheduled("mh", 0x38),
-            "UDP  10.0.0.1:53 mh (mh-fallback,mh-port)",
+            "UDP  10.0.0.1:53 mh (mh-fallback,mh-port,flag-3)",
         ),
         (scheduled("wlc", 0x20), "UDP  10.0.0.1:53 wlc (flag-3)"),
         (
