@@ -22,21 +22,26 @@ impl Order {
     pub(super) fn services(self, table: &Table) -> Vec<&Service> {
         let mut services: Vec<_> = table.services.iter().collect();
         if self == Self::Sorted {
-            services.sort_by_key(|service| service_key(&service.id));
+            services.sort_unstable_by_key(|service| service_key(&service.id));
         }
         services
     }
 
-    pub(super) fn destinations(self, service: &Service) -> Vec<&Destination> {
-        let mut destinations: Vec<_> = service.destinations.iter().collect();
+    /// Puts the real servers of a service into `destinations`, which is one for all services and spares each its own.
+    pub(super) fn destinations<'a>(
+        self,
+        service: &'a Service,
+        destinations: &mut Vec<&'a Destination>,
+    ) {
+        destinations.clear();
+        destinations.extend(&service.destinations);
         if self == Self::Sorted {
-            destinations.sort_by_key(|destination| destination_key(&destination.id));
+            destinations.sort_unstable_by_key(|destination| destination_key(&destination.id));
         }
-        destinations
     }
 }
 
-type ServiceKey = (u32, AddressFamily, Option<(Protocol, IpAddr, u16)>);
+type ServiceKey = (u32, AddressFamily, Protocol, u128, u16);
 
 const fn service_key(id: &ServiceId) -> ServiceKey {
     match *id {
@@ -44,21 +49,20 @@ const fn service_key(id: &ServiceId) -> ServiceKey {
             protocol,
             address,
             port,
-        } => (
-            0,
-            AddressFamily::of(address),
-            Some((protocol, address, port)),
-        ),
-        ServiceId::FirewallMark { mark, family } => (mark, family, None),
+        } => (0, AddressFamily::of(address), protocol, bits(address), port),
+        ServiceId::FirewallMark { mark, family } => (mark, family, Protocol(0), 0, 0),
     }
+}
+
+const fn destination_key(id: &DestinationId) -> (u128, u16) {
+    (bits(id.address), id.port)
 }
 
 /// ipvsadm compares addresses of different families as well: by the 16 bytes that hold either, of which IPv4 fills the
 /// first four.
-fn destination_key(id: &DestinationId) -> (u128, u16) {
-    let address = match id.address {
-        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+const fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => (address.to_bits() as u128) << 96,
         IpAddr::V6(address) => address.to_bits(),
-    };
-    (address, id.port)
+    }
 }

@@ -12,6 +12,18 @@ use crate::model::id::{Protocol, ServiceId};
 
 /// How much is kept before it is written.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Digits of the largest number.
+const MAX_DIGITS: usize = 20;
+/// The digits of the numbers below 100, since a division for each two digits is half of those for each.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0_u8;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
+};
 /// The longest text of an address with its port in a list, where ipvsadm's buffer ends.
 const LONGEST_ENDPOINT: usize = 59;
 
@@ -48,14 +60,19 @@ impl<'a, W: Write> Page<'a, W> {
         Ok(())
     }
 
-    pub(super) fn number(&mut self, value: impl itoa::Integer) {
-        self.text(itoa::Buffer::new().format(value));
+    pub(super) fn number(&mut self, value: impl Into<u64>) {
+        self.right(value.into(), 0);
     }
 
     /// Appends blanks until what began at `start` has `width` characters.
     pub(super) fn fill(&mut self, start: usize, width: usize) {
-        let end = (start + width).max(self.text.len());
-        self.text.resize(end, b' ');
+        let end = start + width;
+        if self.text.len() < end {
+            while self.text.len() < end {
+                self.text.extend_from_slice(&[b' '; 32]);
+            }
+            self.text.truncate(end);
+        }
     }
 
     /// Cuts what began at `start` to `width` characters.
@@ -82,9 +99,25 @@ impl<'a, W: Write> Page<'a, W> {
         self.text(" ");
     }
 
-    /// At least `width` characters with a number to the right.
+    /// At least `width` characters, which are no more than 20, with a number to the right.
     pub(super) fn right(&mut self, value: u64, width: usize) {
-        self.right_text(itoa::Buffer::new().format(value), width);
+        let mut cell = [b' '; 2 * MAX_DIGITS];
+        let mut start = MAX_DIGITS;
+        let mut rest = value;
+        while rest >= 10 {
+            start -= 2;
+            let [tens, ones] = PAIRS[(rest % 100) as usize];
+            (cell[start], cell[start + 1]) = (tens, ones);
+            rest /= 100;
+        }
+        if rest > 0 || value == 0 {
+            start -= 1;
+            cell[start] = b'0' + (rest % 10) as u8;
+        }
+        let start = start.min(MAX_DIGITS.saturating_sub(width));
+        let mut text = [0; MAX_DIGITS];
+        text.copy_from_slice(&cell[start..start + MAX_DIGITS]);
+        self.beginning_of(text, MAX_DIGITS - start);
     }
 
     /// At least `width` characters with `text` to the right.
@@ -138,12 +171,29 @@ impl<'a, W: Write> Page<'a, W> {
         Ok(())
     }
 
-    pub(super) fn octets(&mut self, [first, rest @ ..]: [u8; 4]) {
-        self.number(first);
-        for octet in rest {
-            self.text(".");
-            self.number(octet);
+    pub(super) fn octets(&mut self, octets: [u8; 4]) {
+        let mut cell = [b'.'; 16];
+        let mut length = 0;
+        for octet in octets {
+            if octet >= 100 {
+                cell[length] = b'0' + octet / 100;
+                length += 1;
+            }
+            if octet >= 10 {
+                cell[length] = b'0' + octet / 10 % 10;
+                length += 1;
+            }
+            cell[length] = b'0' + octet % 10;
+            length += 2;
         }
+        self.beginning_of(cell, length - 1);
+    }
+
+    /// Appends `length` bytes of `cell`. Copying a fixed number and cutting what is too much costs less than copying some.
+    fn beginning_of<const N: usize>(&mut self, cell: [u8; N], length: usize) {
+        let end = self.text.len() + length;
+        self.text.extend_from_slice(&cell);
+        self.text.truncate(end);
     }
 
     /// Rust writes IPv4-compatible addresses such as `::0.1.0.2` in hexadecimal digits.

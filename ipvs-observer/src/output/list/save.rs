@@ -18,12 +18,14 @@ use crate::{
 /// Prints `-S`: sorted, without anything before the rules. Names are given without `-n`.
 pub fn save(table: &Table, names: Option<&Names>, out: &mut impl Write) -> io::Result<()> {
     let mut page = Page::new(out);
+    let mut destinations = Vec::new();
     for service in Order::Sorted.services(table) {
         page.text("-A ");
         identity(&service.id, names, &mut page)?;
         schedule(service, &mut page);
         page.end_line()?;
-        for destination in Order::Sorted.destinations(service) {
+        Order::Sorted.destinations(service, &mut destinations);
+        for destination in &destinations {
             page.text("-a ");
             identity(&service.id, names, &mut page)?;
             server(destination, naming_protocol(&service.id), names, &mut page)?;

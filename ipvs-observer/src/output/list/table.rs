@@ -93,9 +93,11 @@ pub fn table(listing: &Listing, options: &Options<'_>, out: &mut impl Write) -> 
     }
     page.text(options.columns.header());
     page.end_line()?;
+    let mut destinations = Vec::new();
     for service in options.order.services(&listing.table) {
         service_line(service, options, &mut page)?;
-        for destination in options.order.destinations(service) {
+        options.order.destinations(service, &mut destinations);
+        for destination in &destinations {
             destination_line(service, destination, options, &mut page)?;
         }
     }
