@@ -163,7 +163,18 @@ impl Ipvs {
         &mut self,
         live: &mut impl FnMut(&ServiceId, Option<&DestinationId>) -> Option<Live>,
     ) -> Result<Table, NetlinkError> {
-        walk::table(&mut |query| self.answer(query, live))
+        self.connection.narrow()?;
+        let mut dumps = 0;
+        walk::table(&mut |query| {
+            if matches!(query, Query::Services(_)) {
+                dumps += 1;
+                if dumps > 1 {
+                    // Nothing but services comes any more where the table held still.
+                    self.connection.widen();
+                }
+            }
+            self.answer(query, live)
+        })
     }
 
     /// A table of one service, read with the same care; none if there is no such service.

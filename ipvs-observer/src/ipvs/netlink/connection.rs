@@ -48,6 +48,16 @@ impl Connection {
         })
     }
 
+    /// Makes the kernel use small datagrams again, which takes a new socket.
+    pub(super) fn narrow(&mut self) -> Result<(), NetlinkError> {
+        if self.incoming.capacity() > NARROW_BUFFER_BYTES {
+            self.incoming = Vec::with_capacity(NARROW_BUFFER_BYTES);
+            self.socket = open_socket("read the table of IPVS")?;
+            self.is_stale = false;
+        }
+        Ok(())
+    }
+
     /// Makes the kernel use its largest datagrams from now on.
     pub(super) fn widen(&mut self) {
         self.incoming.clear();

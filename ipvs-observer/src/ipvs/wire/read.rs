@@ -147,17 +147,8 @@ impl<T> Field<T> {
     where
         T: Value<'a>,
     {
-        self.read_as::<T>(bytes)
-    }
-
-    /// Takes the value, which the message has in the narrower type `N`.
-    pub(super) fn read_as<'a, N>(&mut self, bytes: &'a [u8]) -> Result<(), WireError>
-    where
-        N: Value<'a> + Into<T>,
-        T: PartialEq,
-    {
         let attribute = self.attribute;
-        let value = N::read(bytes, attribute)?.into();
+        let value = T::read(bytes, attribute)?;
         if self.value.as_ref().is_some_and(|before| *before != value) {
             return Err(WireError::Contradiction { attribute });
         }

@@ -3,7 +3,7 @@
 //! The kernel sends it twice, with the same numbers and other widths: `STATS`, whose counters of
 //! connections and packets and whose rates wrap at 32 bits, and since 4.1 `STATS64`.
 
-use super::read::{Attributes, Field, WireError};
+use super::read::{Attributes, Field, Value as _, WireError};
 use crate::ipvs::table::{Stats, Traffic, TrafficRates};
 
 /// Kernel names of what the nest holds, by the number of the attribute less one.
@@ -44,58 +44,89 @@ fn read(nest: &[u8], width: Width) -> Result<Stats, WireError> {
         Width::Wide => "STATS64",
         Width::Narrow => "STATS",
     };
-    let mut counters = NAMES.map(Field::<u64>::new);
+    let mut counters = Counters::default();
     for attribute in Attributes::new(nest, name) {
         let (kind, value) = attribute?;
         let index = usize::from(kind).wrapping_sub(1);
         // Whatever lies outside is padding, or unknown.
-        if let Some(counter) = counters.get_mut(index) {
-            match (width, kind) {
+        if let Some(&name) = NAMES.get(index) {
+            let value = match (width, kind) {
                 (Width::Wide, _)
                 | (Width::Narrow, IPVS_STATS_ATTR_INBYTES | IPVS_STATS_ATTR_OUTBYTES) => {
-                    counter.read(value)?;
+                    u64::read(value, name)?
                 }
-                (Width::Narrow, _) => counter.read_as::<u32>(value)?,
-            }
+                (Width::Narrow, _) => u32::read(value, name)?.into(),
+            };
+            counters.take(index, value)?;
         }
     }
-    let [
-        connections,
-        in_packets,
-        out_packets,
-        in_bytes,
-        out_bytes,
-        rates @ ..,
-    ] = counters;
-    Ok(Stats {
-        traffic: Traffic {
-            connections: connections.needed()?,
-            in_packets: in_packets.needed()?,
-            out_packets: out_packets.needed()?,
-            in_bytes: in_bytes.needed()?,
-            out_bytes: out_bytes.needed()?,
-        },
-        rates: rates_of(rates),
-        read_at: None,
-    })
+    counters.stats()
 }
 
-/// The kernel's rates, or none if it left one out.
-fn rates_of(rates: [Field<u64>; 5]) -> Option<TrafficRates> {
-    let [connections, in_packets, out_packets, in_bytes, out_bytes] = rates.map(per_second);
-    Some(TrafficRates {
-        connections: connections?,
-        in_packets: in_packets?,
-        out_packets: out_packets?,
-        in_bytes: in_bytes?,
-        out_bytes: out_bytes?,
-    })
+/// What the nest has said so far. Two such nests come with each entry, so this holds no more than it must.
+#[derive(Default)]
+struct Counters {
+    values: [u64; NAMES.len()],
+    /// A bit for each value that was said.
+    said: u16,
+}
+
+impl Counters {
+    fn take(&mut self, index: usize, value: u64) -> Result<(), WireError> {
+        let (Some(slot), Some(&attribute)) = (self.values.get_mut(index), NAMES.get(index)) else {
+            return Ok(());
+        };
+        let bit = 1 << index;
+        if self.said & bit != 0 && *slot != value {
+            return Err(WireError::Contradiction { attribute });
+        }
+        *slot = value;
+        self.said |= bit;
+        Ok(())
+    }
+
+    /// All counters, and the rates if the kernel left none out.
+    fn stats(&self) -> Result<Stats, WireError> {
+        /// The bits of the counters, which come before the rates.
+        const COUNTERS: u16 = 0b1_1111;
+        let missing = (!self.said & COUNTERS).trailing_zeros() as usize;
+        if let Some(&attribute) = NAMES.get(missing) {
+            return Err(WireError::Missing { attribute });
+        }
+        let [
+            connections,
+            in_packets,
+            out_packets,
+            in_bytes,
+            out_bytes,
+            rates @ ..,
+        ] = self.values;
+        let has_rates = self.said >> 5 == COUNTERS;
+        Ok(Stats {
+            traffic: Traffic {
+                connections,
+                in_packets,
+                out_packets,
+                in_bytes,
+                out_bytes,
+            },
+            rates: has_rates.then(|| per_second(rates)),
+            read_at: None,
+        })
+    }
 }
 
 #[expect(
     clippy::cast_precision_loss,
     reason = "no director passes 2^53 bytes per second"
 )]
-fn per_second(rate: Field<u64>) -> Option<f64> {
-    rate.optional().map(|rate| rate as f64)
+fn per_second(rates: [u64; 5]) -> TrafficRates {
+    let [connections, in_packets, out_packets, in_bytes, out_bytes] = rates.map(|rate| rate as f64);
+    TrafficRates {
+        connections,
+        in_packets,
+        out_packets,
+        in_bytes,
+        out_bytes,
+    }
 }
