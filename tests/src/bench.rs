@@ -49,19 +49,15 @@ fn tell(case: &str, subject: &str, measure: &str, values: &[u64]) -> Result<()> 
 fn tell_versions() -> Result<()> {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
-    line(&json!({ "program": "Linux", "version": release }))?;
-    for (name, program) in [
-        ("ipvs-observer", agent::BINARY),
-        ("ipvsadm", IPVSADM),
-        ("node_exporter", NODE_EXPORTER),
-    ] {
+    line(&json!({ "version": format!("Linux {release}") }))?;
+    for program in [agent::BINARY, IPVSADM, NODE_EXPORTER] {
         let output = Command::new(program)
             .arg("--version")
             .output()
             .with_context(|| format!("cannot start {program}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let version = text.lines().next().unwrap_or_default();
-        line(&json!({ "program": name, "version": version }))?;
+        let version = text.lines().next();
+        line(&json!({ "version": version.with_context(|| format!("{program} has no version"))? }))?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ mod table;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use self::{figure::Figure, measurements::Measurements};
 use crate::{
@@ -38,6 +38,7 @@ struct Section {
     /// What is measured on what, for the reader of the figures.
     about: &'static str,
     kernel: &'static str,
+    clock: Clock,
     load: &'static [&'static str],
     figures: fn(&Measurements) -> Result<Vec<Figure>>,
 }
@@ -66,7 +67,7 @@ pub(crate) fn run(is_quick: bool) -> Result<ExitCode> {
             measure(section, kernel, &peers, &binaries, is_quick)
         })?);
     }
-    report::write(&results)?;
+    report::write(&results, is_quick)?;
     let exceeded = results
         .iter()
         .flat_map(|measured| &measured.figures)
@@ -93,18 +94,18 @@ fn measure(
         command.push("--quick".to_owned());
     }
     let machine = Machine {
-        clock: Clock::SlowInstructions,
+        clock: section.clock,
         silence: Some(SILENCE),
         peers: Some(peers.clone()),
         load: section.load.iter().map(ToString::to_string).collect(),
         command,
     };
     let ended = qemu::boot(kernel, binaries, &machine)?;
-    anyhow::ensure!(
+    ensure!(
         ended.status == 0,
         "the guest could not measure; why is written above"
     );
-    let measurements = Measurements::parse(&ended.output)?;
+    let measurements = Measurements::parse(&ended.output, section.clock)?;
     let figures = (section.figures)(&measurements)
         .with_context(|| format!("section {} is not complete", section.name))?;
     Ok(Measured {

@@ -46,9 +46,9 @@ pub(crate) enum Clock {
     /// One nanosecond per executed instruction on one CPU: durations are exact, and idle time is
     /// skipped.
     Instructions,
-    /// The same with [`SLOW_NS_PER_INSTRUCTION`]. The kernel tells user from system time by where
-    /// its tick, which comes every 4 ms, finds a program: the slower the CPU, the fewer
-    /// instructions are between two ticks.
+    /// The same, 16 times slower. The kernel tells user from system time by where its tick, which
+    /// comes every 4 ms, finds a program: the slower the CPU, the fewer instructions are between
+    /// two ticks.
     SlowInstructions,
 }
 
@@ -62,12 +62,17 @@ impl Clock {
             Self::SlowInstructions => "max,-cx16,-erms,-fsrm",
         }
     }
-}
 
-/// The base 2 logarithm of [`SLOW_NS_PER_INSTRUCTION`], which is how QEMU wants it.
-const SLOW_SHIFT: u32 = 4;
-/// Guest time of an instruction under [`Clock::SlowInstructions`].
-pub(crate) const SLOW_NS_PER_INSTRUCTION: u64 = 1 << SLOW_SHIFT;
+    /// The time of an instruction, as a power of 2 in nanoseconds; None where instructions are
+    /// not what passes for time.
+    pub(crate) const fn instruction_shift(self) -> Option<u32> {
+        match self {
+            Self::Wall { .. } => None,
+            Self::Instructions => Some(0),
+            Self::SlowInstructions => Some(4),
+        }
+    }
+}
 
 /// What to boot a kernel for.
 #[derive(Debug)]
@@ -129,12 +134,13 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         "none",
     ]);
     command.args(["-cpu", machine.clock.cpu(), "-m", "2048"]);
-    match machine.clock {
-        Clock::Wall { cpus } => {
-            command.args(["-accel", "tcg,thread=multi", "-smp", &cpus.to_string()]);
-        }
-        Clock::Instructions => count_instructions(&mut command, 0),
-        Clock::SlowInstructions => count_instructions(&mut command, SLOW_SHIFT),
+    let (threads, cpus) = match machine.clock {
+        Clock::Wall { cpus } => ("tcg,thread=multi", cpus),
+        Clock::Instructions | Clock::SlowInstructions => ("tcg,thread=single", 1),
+    };
+    command.args(["-accel", threads, "-smp", &cpus.to_string()]);
+    if let Some(shift) = machine.clock.instruction_shift() {
+        command.args(["-icount", &format!("shift={shift},sleep=off")]);
     }
     command
         .arg("-kernel")
@@ -185,12 +191,6 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
             verdict::last_line(&output)
         ),
     }
-}
-
-/// Makes an instruction take 2 to the power of `shift` nanoseconds.
-fn count_instructions(command: &mut Command, shift: u32) {
-    let time = format!("shift={shift},sleep=off");
-    command.args(["-accel", "tcg,thread=single", "-icount", &time, "-smp", "1"]);
 }
 
 /// Waits until the guest has ended or shows that it never will.

@@ -7,6 +7,7 @@ use super::{
     figure::{Budget, Figure, Unit},
     measurements::Measurements,
 };
+use crate::qemu::Clock;
 
 pub(super) const SECTION: Section = Section {
     name: "connections",
@@ -16,6 +17,7 @@ pub(super) const SECTION: Section = Section {
             its place in that file by counting from the start, again and again; this kernel does \
             not.",
     kernel: "7.2",
+    clock: Clock::SlowInstructions,
     load: &["ip_vs", "ip_vs_rr"],
     figures,
 };

@@ -28,17 +28,21 @@ user mode, of which the tick takes samples: it is uncertain by 1 to 3 % of itsel
 memory counts once for every 8 bytes. Figures are medians of all runs, for *user* their mean. \
 *Memory* is the peak resident set. The *floor* is the least that any program could do.
 ";
+const QUICK: &str = "
+This was a run with `--quick`, which repeats less.
+";
 const COLUMNS: &str = "\
 | figure | ours | peer | ratio | floor | budget | held |
 |---|---:|---:|---:|---:|---:|---|
 ";
 
-pub(super) fn write(results: &[Measured]) -> Result<()> {
-    let text = text(results);
+pub(super) fn write(results: &[Measured], is_quick: bool) -> Result<()> {
+    let text = text(results, is_quick);
     io::stdout()
         .write_all(text.as_bytes())
         .context("cannot write to stdout")?;
-    let json = serde_json::to_string_pretty(&json(results)).context("cannot make JSON")?;
+    let json =
+        serde_json::to_string_pretty(&json(results, is_quick)).context("cannot make JSON")?;
     for (path, content) in [
         (host::workspace().join("BENCHMARKS.md"), text),
         (host::target().join("bench.json"), json),
@@ -48,18 +52,14 @@ pub(super) fn write(results: &[Measured]) -> Result<()> {
     Ok(())
 }
 
-fn text(results: &[Measured]) -> String {
+fn text(results: &[Measured], is_quick: bool) -> String {
     let sections = results.iter().map(|measured| {
         let Measured {
             section,
             measurements,
             figures,
         } = measured;
-        let versions = measurements
-            .versions()
-            .map(|(program, version)| format!("{program}: {version}"))
-            .collect::<Vec<_>>()
-            .join("; ");
+        let versions = measurements.versions().collect::<Vec<_>>().join("; ");
         let rows = figures
             .iter()
             .map(|figure| format!("| {} |", figure.cells().join(" | ")))
@@ -68,10 +68,15 @@ fn text(results: &[Measured]) -> String {
         let (title, about) = (section.title, section.about);
         format!("\n## {title}\n\n{about}\n\n{versions}\n\n{COLUMNS}{rows}\n")
     });
-    std::iter::once(HEAD.to_owned()).chain(sections).collect()
+    let quick = if is_quick { QUICK } else { "" };
+    [HEAD, quick]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(sections)
+        .collect()
 }
 
-fn json(results: &[Measured]) -> Value {
+fn json(results: &[Measured], is_quick: bool) -> Value {
     let sections = results.iter().map(|measured| {
         let figures = measured.figures.iter().map(super::Figure::json);
         json!({
@@ -80,5 +85,5 @@ fn json(results: &[Measured]) -> Value {
             "measurements": measured.measurements.lines,
         })
     });
-    json!({ "sections": sections.collect::<Vec<_>>() })
+    json!({ "quick": is_quick, "sections": sections.collect::<Vec<_>>() })
 }

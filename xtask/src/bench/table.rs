@@ -7,6 +7,7 @@ use super::{
     figure::{Budget, Figure, Unit},
     measurements::Measurements,
 };
+use crate::qemu::Clock;
 
 pub(super) const SECTION: Section = Section {
     name: "table",
@@ -17,6 +18,7 @@ pub(super) const SECTION: Section = Section {
             kernel's estimator rests. The last figure is what a table takes of which there is five \
             times as much, beside five times the smaller one.",
     kernel: "6.12",
+    clock: Clock::SlowInstructions,
     load: &["ip_vs", "ip_vs_rr"],
     figures,
 };
