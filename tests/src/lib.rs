@@ -17,6 +17,7 @@ pub mod peers;
 pub mod proc_ipvs;
 pub mod report;
 pub mod rtnetlink;
+pub mod schema;
 pub mod services;
 pub mod traffic;
 pub mod wait;

@@ -4,9 +4,10 @@
 //! and not as a wrong number. Running the agent is `agent`'s.
 
 use anyhow::{Context as _, Result};
+use ipvs_observer::cli::SchemaOf;
 use serde_json::Value;
 
-use crate::proc_ipvs::PacketCounts;
+use crate::{proc_ipvs::PacketCounts, schema};
 
 /// One object of `-o json`: an interval, or the whole run.
 #[derive(Clone, Debug)]
@@ -52,10 +53,9 @@ pub struct PacketRates {
 }
 
 impl Report {
-    /// Reads one line.
+    /// Reads one line, all of which is in the schema.
     pub fn parse(line: &str) -> Result<Self> {
-        let value = serde_json::from_str(line)
-            .with_context(|| format!("the agent printed what is not JSON: {line}"))?;
+        let value = schema::checked(SchemaOf::Top, line)?;
         Ok(Self { value })
     }
 
