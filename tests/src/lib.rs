@@ -11,6 +11,7 @@ pub mod director;
 pub mod everything;
 pub mod guest;
 pub mod ipvs_admin;
+pub mod ipvsadm_text;
 pub mod link;
 pub mod netns;
 pub mod peers;

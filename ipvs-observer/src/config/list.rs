@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::{ConfigError, DEFAULT_INTERVAL, File, selection, time, window};
 use crate::{
     cli::{CommonArguments, ListArguments, ListFormat, OutputFormat},
-    model::filter::Selection,
+    model::{
+        filter::{Selection, ServiceFilter},
+        id::AddressFamily,
+    },
     output::list::{Columns, Order, openmetrics::Form},
 };
 
@@ -113,7 +116,7 @@ impl List {
         file: &File,
     ) -> Result<Self, ConfigError> {
         let subject = subject(list, file)?;
-        let selection = selection(common)?;
+        let selection = with_families(selection(common)?);
         let has_selection = selection != Selection::default();
         let subject_option = match subject {
             Subject::Connections { .. } => Some("-c"),
@@ -149,6 +152,16 @@ impl List {
             duration: duration.map(|text| time("duration", text)).transpose()?,
         })
     }
+}
+
+/// As in ipvsadm a mark without -6 is that of IPv4.
+fn with_families(mut selection: Selection) -> Selection {
+    for service in &mut selection.services {
+        if let ServiceFilter::FirewallMark { family, .. } = service {
+            family.get_or_insert(AddressFamily::Ipv4);
+        }
+    }
+    selection
 }
 
 fn subject(list: &ListArguments, file: &File) -> Result<Subject, ConfigError> {

@@ -17,6 +17,16 @@ use crate::fixture::{assert_one_line, attached_probes};
 
 /// What the kernel asks `/sbin/modprobe` for when somebody names the family.
 const FAMILY_ALIAS: &str = "net-pf-16-proto-16-family-IPVS";
+/// All of them read IPVS, each in a way of its own.
+const COMMANDS: [&[&str]; 7] = [
+    &["top", "--once"],
+    &["list", "-n"],
+    &["list", "-n", "-c"],
+    &["list", "-n", "-S"],
+    &["list", "--timeout"],
+    &["list", "-o", "json"],
+    &["list", "-n", "--stats", "--live"],
+];
 
 #[cfg_attr(feature = "vm", test)]
 fn an_agent_without_ip_vs_says_so_and_does_not_load_it() {
@@ -24,10 +34,12 @@ fn an_agent_without_ip_vs_says_so_and_does_not_load_it() {
     unload_ip_vs();
     let requests = modules::requests();
 
-    let outcome = agent::run(&netns, Rights::Root, &["top", "--once"]).expect("it runs");
-
-    assert_eq!(outcome.status.code(), Some(3), "{outcome:?}");
-    assert_one_line(&outcome.stderr, "ip_vs");
+    for arguments in COMMANDS {
+        let outcome = agent::run(&netns, Rights::Root, arguments).expect("it runs");
+        assert_eq!(outcome.status.code(), Some(3), "{arguments:?}: {outcome:?}");
+        assert_eq!(outcome.stdout, Vec::<String>::new(), "{arguments:?}");
+        assert_one_line(&outcome.stderr, "ip_vs");
+    }
     assert!(!modules::is_loaded("ip_vs"), "the agent has loaded ip_vs");
     assert_eq!(
         modules::requests(),
