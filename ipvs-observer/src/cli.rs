@@ -40,7 +40,7 @@ pub struct CommonArguments {
     /// Only this SCTP service.
     #[arg(long, value_name = "SERVICE", global = true)]
     pub sctp_service: Vec<String>,
-    /// Only the services of this firewall mark, of both address families; in `list` that of IPv4, as in ipvsadm.
+    /// Only the services of this firewall mark, of both address families; in the text of `list` that of IPv4, as in ipvsadm.
     #[arg(short = 'f', long, value_name = "MARK", global = true)]
     pub fwmark_service: Vec<String>,
     /// With -f: only the service of IPv6.

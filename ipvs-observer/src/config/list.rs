@@ -116,7 +116,10 @@ impl List {
         file: &File,
     ) -> Result<Self, ConfigError> {
         let subject = subject(list, file)?;
-        let selection = with_families(selection(common)?);
+        let mut selection = selection(common)?;
+        if matches!(subject, Subject::Table { .. } | Subject::Save) {
+            selection = with_families(selection);
+        }
         let has_selection = selection != Selection::default();
         let subject_option = match subject {
             Subject::Connections { .. } => Some("-c"),
@@ -154,7 +157,7 @@ impl List {
     }
 }
 
-/// As in ipvsadm a mark without -6 is that of IPv4.
+/// As ipvsadm has it, a mark without -6 is that of IPv4.
 fn with_families(mut selection: Selection) -> Selection {
     for service in &mut selection.services {
         if let ServiceFilter::FirewallMark { family, .. } = service {
