@@ -1,3 +1,5 @@
+//! Names of hosts and services, with a resolver that the tests hold in their hands.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
