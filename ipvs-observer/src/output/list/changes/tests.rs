@@ -209,9 +209,9 @@ fn a_flag_without_a_name_is_a_number_beside_the_names() {
         let line = told(&with(old), &with(new), text);
         line.trim_end().split_once("flags ").unwrap().1.to_owned()
     };
-    // `sh` has names for the first two of the schedulers' flags.
-    assert_eq!(flags(0x2, 0x3A), "none -> sh-fallback,sh-port,0x38");
-    assert_eq!(flags(0x22, 0x12), "0x20 -> sh-port");
+    assert_eq!(flags(0x2, 0x5A), "none -> sh-fallback,sh-port,0x58");
+    assert_eq!(flags(0x42, 0x12), "0x40 -> sh-port");
+    assert_eq!(flags(0x2, 0x22), "none -> flag-3");
 }
 
 #[test]

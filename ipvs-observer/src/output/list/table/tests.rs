@@ -7,11 +7,11 @@ use crate::{
     output::list::testing::{destination, listing, marked, service, stats, written},
 };
 
+mod scheduling;
+
 const MASQUERADE: ForwardingMethod = ForwardingMethod::Masquerade;
 
 /// The lines below the header.
-mod scheduling;
-
 fn lines(service: Service, options: &Options<'_>) -> Vec<String> {
     let text = written(|out| table(&listing(vec![service]), options, out));
     text.lines().skip(2).map(str::to_owned).collect()
