@@ -163,18 +163,7 @@ impl Ipvs {
         &mut self,
         live: &mut impl FnMut(&ServiceId, Option<&DestinationId>) -> Option<Live>,
     ) -> Result<Table, NetlinkError> {
-        self.connection.narrow()?;
-        let mut dumps = 0;
-        walk::table(&mut |query| {
-            if matches!(query, Query::Services(_)) {
-                dumps += 1;
-                if dumps > 1 {
-                    // Nothing but services comes any more where the table held still.
-                    self.connection.widen();
-                }
-            }
-            self.answer(query, live)
-        })
+        walk::table(&mut |query| self.answer(query, live))
     }
 
     /// A table of one service, read with the same care; none if there is no such service.
@@ -232,7 +221,7 @@ impl Ipvs {
                     IPVS_CMD_NEW_DEST,
                 );
                 let request = request(IPVS_CMD_GET_DEST, Some(id));
-                let answered = self
+                let extent = self
                     .connection
                     .ask(&expected, request, destinations, |answer| {
                         let mut destination = wire::destination(answer, id.family())?;
@@ -240,12 +229,12 @@ impl Ipvs {
                             destination.stats = Some(live.into());
                         }
                         Ok(destination)
-                    });
-                if answered.as_ref().is_ok_and(|extent| !extent.is_whole()) {
-                    // It is repeated now, and may be whole then.
-                    self.connection.widen();
+                    })?;
+                if !extent.is_whole() {
+                    // It is asked for again, and may come in one datagram then.
+                    self.connection.enlarge();
                 }
-                answered
+                Ok(extent)
             }
         }
     }

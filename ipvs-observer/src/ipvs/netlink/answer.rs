@@ -122,3 +122,6 @@ impl Expected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

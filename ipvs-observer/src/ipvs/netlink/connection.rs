@@ -16,13 +16,14 @@ use super::{
 };
 use crate::ipvs::wire::WireError;
 
-/// The kernel allocates datagrams of the size of the largest buffer that the socket was ever read
-/// into, two for each dump, and most kernels clear them first (`netlink_recvmsg` and `netlink_dump`
-/// in `net/netlink/af_netlink.c`, `init_on_alloc`). A service has few destinations: this is room
-/// for 22, and clearing 32 KiB for each service would cost more than all else.
-const NARROW_BUFFER_BYTES: usize = 8 * 1024;
-/// The largest datagram that the kernel allocates for a reader: fewer places where a dump can tear.
-const WIDE_BUFFER_BYTES: usize = 32 * 1024;
+/// What is offered to `recv` at first. The kernel makes datagrams as large as the largest buffer
+/// that the socket was ever read into (`netlink_dump` and `netlink_recvmsg` in
+/// `net/netlink/af_netlink.c`), and many kernels zero what they make, filled or not: most services
+/// have few destinations, and 32 KiB for each would cost more than all the rest. With the 320
+/// bytes that the kernel adds, this stays within 8 KiB.
+const SMALL_DATAGRAM_BYTES: usize = 8 * 1024 - 512;
+/// What is offered once an answer did not fit: the kernel makes no larger datagrams.
+const LARGE_DATAGRAM_BYTES: usize = 32 * 1024;
 /// Makes `recv` return the length of the datagram instead of what fitted.
 const MSG_TRUNC: i32 = 0x20;
 
@@ -42,26 +43,10 @@ impl Connection {
         Ok(Self {
             socket: open_socket(request)?,
             outgoing: Vec::new(),
-            incoming: Vec::with_capacity(NARROW_BUFFER_BYTES),
+            incoming: Vec::with_capacity(SMALL_DATAGRAM_BYTES),
             sequence: 0,
             is_stale: false,
         })
-    }
-
-    /// Makes the kernel use small datagrams again, which takes a new socket.
-    pub(super) fn narrow(&mut self) -> Result<(), NetlinkError> {
-        if self.incoming.capacity() > NARROW_BUFFER_BYTES {
-            self.incoming = Vec::with_capacity(NARROW_BUFFER_BYTES);
-            self.socket = open_socket("read the table of IPVS")?;
-            self.is_stale = false;
-        }
-        Ok(())
-    }
-
-    /// Makes the kernel use its largest datagrams from now on.
-    pub(super) fn widen(&mut self) {
-        self.incoming.clear();
-        self.incoming.reserve_exact(WIDE_BUFFER_BYTES);
     }
 
     /// Sends `payload` and reads the whole answer into `entries`, in place of what they hold.
@@ -77,6 +62,7 @@ impl Connection {
     {
         let request = expected.request;
         serialize(expected, payload, &mut self.outgoing);
+        let mut answer = Err(NetlinkError::Lost { request });
         for _ in 0..ATTEMPTS {
             if self.is_stale {
                 self.socket = open_socket(request)?;
@@ -88,22 +74,30 @@ impl Connection {
                 .map_err(|source| NetlinkError::Socket { request, source })?;
             entries.clear();
             let receive = |buffer: &mut Vec<u8>| self.socket.recv(buffer, MSG_TRUNC);
-            match collect(
+            answer = collect(
                 expected,
                 self.sequence,
                 receive,
                 &mut self.incoming,
                 entries,
                 &mut read,
-            ) {
+            );
+            match answer {
                 Err(NetlinkError::Lost { .. }) => {}
-                answer => {
+                Err(NetlinkError::Truncated { .. }) => self.enlarge(),
+                _ => {
                     self.is_stale = answer.is_err();
-                    return answer;
+                    break;
                 }
             }
         }
-        Err(NetlinkError::Lost { request })
+        answer
+    }
+
+    /// Makes the kernel send larger datagrams from now on.
+    pub(super) fn enlarge(&mut self) {
+        self.incoming.clear();
+        self.incoming.reserve_exact(LARGE_DATAGRAM_BYTES);
     }
 }
 
@@ -179,3 +173,6 @@ fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

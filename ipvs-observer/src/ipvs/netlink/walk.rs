@@ -188,3 +188,6 @@ fn keep_last<T, K: Ord>(entries: &mut Vec<T>, key: impl Fn(&T) -> K) {
     }
     *entries = kept;
 }
+
+#[cfg(test)]
+mod tests;

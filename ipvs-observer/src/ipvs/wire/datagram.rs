@@ -109,3 +109,6 @@ fn body(kind: u16, payload: &[u8]) -> Result<Body<'_>, WireError> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

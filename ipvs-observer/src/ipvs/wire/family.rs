@@ -41,3 +41,6 @@ pub fn family_number(answer: &[u8], name: &str) -> Result<Option<u16>, WireError
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

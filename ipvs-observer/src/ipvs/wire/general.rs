@@ -112,3 +112,6 @@ pub fn daemon(answer: &[u8]) -> Result<Daemon, WireError> {
         ttl: ttl.optional(),
     })
 }
+
+#[cfg(test)]
+mod tests;

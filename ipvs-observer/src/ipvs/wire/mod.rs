@@ -105,4 +105,4 @@ impl Emitable for Request {
 }
 
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;

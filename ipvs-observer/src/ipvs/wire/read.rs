@@ -3,6 +3,8 @@
 //! What an attribute means stands with its nest. Here is what all nests share: attributes follow
 //! each other, each says its length, and a [`Field`] takes the value of one of them.
 
+use std::mem;
+
 use netlink_packet_core::NLA_TYPE_MASK;
 use thiserror::Error;
 
@@ -95,37 +97,40 @@ impl<'a> Attributes<'a> {
         Self { rest: bytes, nest }
     }
 
-    /// The type without its flags, the value, and what follows.
-    fn split(rest: &'a [u8]) -> Result<(u16, &'a [u8], &'a [u8]), usize> {
-        let Some(([length_0, length_1, kind_0, kind_1], _)) = rest.split_first_chunk() else {
-            return Err(rest.len());
-        };
-        let length = usize::from(native_u16([*length_0, *length_1]));
-        let value = rest.get(HEADER_BYTES..length).ok_or(length)?;
-        let kind = native_u16([*kind_0, *kind_1]) & NLA_TYPE_MASK;
-        // The padding of the last attribute may be left out.
-        let next = rest.get(length.next_multiple_of(ALIGNMENT_BYTES)..);
-        Ok((kind, value, next.unwrap_or_default()))
+    /// Ends the nest with the error of an attribute that does not fit.
+    #[cold]
+    fn misfit(&mut self, claimed: usize) -> WireError {
+        let left = mem::take(&mut self.rest).len();
+        WireError::Attribute {
+            nest: self.nest,
+            claimed,
+            left,
+        }
     }
 }
 
 const HEADER_BYTES: usize = 4;
 const ALIGNMENT_BYTES: usize = 4;
 
+/// The types of the attributes, without their flags, and their values.
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<(u16, &'a [u8]), WireError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let split = Self::split(self.rest).map_err(|claimed| WireError::Attribute {
-            nest: self.nest,
-            claimed,
-            left: self.rest.len(),
-        });
-        self.rest = split.as_ref().map_or(&[], |(_, _, next)| *next);
-        Some(split.map(|(kind, value, _)| (kind, value)))
+        let ([length, kind, ..], _) = self.rest.as_chunks() else {
+            let left = self.rest.len();
+            return (left > 0).then(|| Err(self.misfit(left)));
+        };
+        let length = usize::from(native_u16(*length));
+        let kind = native_u16(*kind) & NLA_TYPE_MASK;
+        let Some(value) = self.rest.get(HEADER_BYTES..length) else {
+            return Some(Err(self.misfit(length)));
+        };
+        // The padding of the last attribute may be left out.
+        let next = (length + ALIGNMENT_BYTES - 1) & !(ALIGNMENT_BYTES - 1);
+        self.rest = self.rest.get(next..).unwrap_or_default();
+        Some(Ok((kind, value)))
     }
 }
 
@@ -143,17 +148,13 @@ impl<T> Field<T> {
     }
 
     /// Takes the value that the message has for the attribute.
+    #[inline]
     pub(super) fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<(), WireError>
     where
         T: Value<'a>,
     {
         let attribute = self.attribute;
-        let value = T::read(bytes, attribute)?;
-        if self.value.as_ref().is_some_and(|before| *before != value) {
-            return Err(WireError::Contradiction { attribute });
-        }
-        self.value = Some(value);
-        Ok(())
+        once(&mut self.value, read(bytes, attribute)?, attribute)
     }
 
     /// The value, if the message has the attribute.
@@ -177,49 +178,78 @@ impl<T> Field<T> {
     }
 }
 
+/// Puts a value where none or the same may be.
+#[inline]
+pub(super) fn once<T: PartialEq>(
+    slot: &mut Option<T>,
+    value: T,
+    attribute: &'static str,
+) -> Result<(), WireError> {
+    if slot.as_ref().is_some_and(|before| *before != value) {
+        return Err(WireError::Contradiction { attribute });
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+/// The value of `attribute`.
+#[inline]
+pub(super) fn read<'a, T: Value<'a>>(
+    bytes: &'a [u8],
+    attribute: &'static str,
+) -> Result<T, WireError> {
+    T::read(bytes).ok_or_else(|| T::refuse(bytes, attribute))
+}
+
 /// A type that attributes have.
 pub(super) trait Value<'a>: Sized + PartialEq {
-    fn read(bytes: &'a [u8], attribute: &'static str) -> Result<Self, WireError>;
+    fn read(bytes: &'a [u8]) -> Option<Self>;
+
+    /// Why it cannot be read.
+    #[cold]
+    fn refuse(bytes: &[u8], attribute: &'static str) -> WireError {
+        WireError::Length {
+            attribute,
+            length: bytes.len(),
+            expected: size_of::<Self>(),
+        }
+    }
 }
 
 /// A nest, or bytes whose sense depends on other attributes.
 impl<'a> Value<'a> for &'a [u8] {
-    fn read(bytes: &'a [u8], _attribute: &'static str) -> Result<Self, WireError> {
-        Ok(bytes)
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        Some(bytes)
     }
 }
 
 impl<const N: usize> Value<'_> for [u8; N] {
-    fn read(bytes: &[u8], attribute: &'static str) -> Result<Self, WireError> {
-        bytes.try_into().map_err(|_length| WireError::Length {
-            attribute,
-            length: bytes.len(),
-            expected: N,
-        })
+    fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok()
     }
 }
 
 impl Value<'_> for u8 {
-    fn read(bytes: &[u8], attribute: &'static str) -> Result<Self, WireError> {
-        <[u8; 1]>::read(bytes, attribute).map(|[value]| value)
+    fn read(bytes: &[u8]) -> Option<Self> {
+        <[u8; 1]>::read(bytes).map(|[value]| value)
     }
 }
 
 impl Value<'_> for u16 {
-    fn read(bytes: &[u8], attribute: &'static str) -> Result<Self, WireError> {
-        <[u8; 2]>::read(bytes, attribute).map(native_u16)
+    fn read(bytes: &[u8]) -> Option<Self> {
+        <[u8; 2]>::read(bytes).map(native_u16)
     }
 }
 
 impl Value<'_> for u32 {
-    fn read(bytes: &[u8], attribute: &'static str) -> Result<Self, WireError> {
-        <[u8; 4]>::read(bytes, attribute).map(native_u32)
+    fn read(bytes: &[u8]) -> Option<Self> {
+        <[u8; 4]>::read(bytes).map(native_u32)
     }
 }
 
 impl Value<'_> for u64 {
-    fn read(bytes: &[u8], attribute: &'static str) -> Result<Self, WireError> {
-        <[u8; 8]>::read(bytes, attribute).map(native_u64)
+    fn read(bytes: &[u8]) -> Option<Self> {
+        <[u8; 8]>::read(bytes).map(native_u64)
     }
 }
 
@@ -228,19 +258,21 @@ impl Value<'_> for u64 {
 pub(super) struct Port(pub(super) u16);
 
 impl Value<'_> for Port {
-    fn read(bytes: &[u8], attribute: &'static str) -> Result<Self, WireError> {
-        <[u8; 2]>::read(bytes, attribute).map(|bytes| Self(u16::from_be_bytes(bytes)))
+    fn read(bytes: &[u8]) -> Option<Self> {
+        <[u8; 2]>::read(bytes).map(|bytes| Self(u16::from_be_bytes(bytes)))
     }
 }
 
 /// Text, which the kernel ends with a NUL.
 impl<'a> Value<'a> for &'a str {
-    fn read(bytes: &'a [u8], attribute: &'static str) -> Result<Self, WireError> {
-        let text = str::from_utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes));
-        match text {
-            Ok(text) if !text.contains('\0') => Ok(text),
-            _ => Err(WireError::Text { attribute }),
-        }
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let text = str::from_utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes)).ok()?;
+        (!text.as_bytes().contains(&0)).then_some(text)
+    }
+
+    #[cold]
+    fn refuse(_bytes: &[u8], attribute: &'static str) -> WireError {
+        WireError::Text { attribute }
     }
 }
 
@@ -267,3 +299,6 @@ pub(super) const fn native_u32(bytes: [u8; 4]) -> u32 {
 const fn native_u64(bytes: [u8; 8]) -> u64 {
     u64::from_ne_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,3 +70,16 @@ pub(crate) fn survives<T>(answer: &[u8], read: impl Fn(&[u8]) -> Result<T, WireE
         }
     }
 }
+
+/// A netlink message with its header and padding.
+pub(crate) fn message(kind: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len() + 16).unwrap();
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(2_u16.to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(payload);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
