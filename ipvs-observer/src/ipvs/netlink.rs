@@ -163,7 +163,18 @@ impl Ipvs {
         &mut self,
         live: &mut impl FnMut(&ServiceId, Option<&DestinationId>) -> Option<Live>,
     ) -> Result<Table, NetlinkError> {
-        walk::table(&mut |query| self.answer(query, live))
+        self.connection.shrink()?;
+        let mut dumps = 0;
+        walk::table(&mut |query| {
+            if matches!(query, Query::Services(_)) {
+                dumps += 1;
+                if dumps > 1 {
+                    // Where the table held still, nothing but these services is asked for any more.
+                    self.connection.enlarge();
+                }
+            }
+            self.answer(query, live)
+        })
     }
 
     /// A table of one service, read with the same care; none if there is no such service.

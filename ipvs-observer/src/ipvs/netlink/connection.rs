@@ -94,6 +94,16 @@ impl Connection {
         answer
     }
 
+    /// Makes the kernel use small datagrams again, which takes a new socket.
+    pub(super) fn shrink(&mut self) -> Result<(), NetlinkError> {
+        if self.incoming.capacity() >= LARGE_DATAGRAM_BYTES {
+            self.incoming = Vec::with_capacity(SMALL_DATAGRAM_BYTES);
+            self.socket = open_socket("read the table of IPVS")?;
+            self.is_stale = false;
+        }
+        Ok(())
+    }
+
     /// Makes the kernel send larger datagrams from now on.
     pub(super) fn enlarge(&mut self) {
         self.incoming.clear();
