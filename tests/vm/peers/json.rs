@@ -1,14 +1,19 @@
 //! `list -o json` says what was configured, and the numbers that `ipvsadm` prints.
 
+mod rule;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
+use ipvs_observer::cli::SchemaOf;
 use ipvs_observer_tests::{
     everything::{Everything, TABLE},
     ipvsadm_text::{Entry, Order, figures},
     netns::Netns,
+    schema,
 };
 use serde_json::{Map, Value, json};
 
+use self::rule::Rule;
 use super::comparison::{ipvsadm, observer, put_right, side_by_side};
 
 const SYSCTLS: &str = "/proc/sys/net/ipv4/vs";
@@ -60,6 +65,7 @@ fn an_object_says_what_was_configured_and_counted() {
     assert_surroundings(&listing, director, &listed);
     assert_totals(&listing, director);
     assert_daemons(everything.synchronized());
+    assert_marks(director);
 }
 
 /// What `ipvsadm` prints, and the object of the same time.
@@ -74,7 +80,7 @@ fn parse(line: &str) -> Value {
         Some(line.len() - 1),
         "not one line: {line}"
     );
-    serde_json::from_str(line).expect("it is JSON")
+    schema::checked(SchemaOf::List, line).expect("it is what the schema says")
 }
 
 /// Numbers of every service and real server.
@@ -119,150 +125,6 @@ fn assert_settings(listing: &Value) {
         assert_eq!(found.get(name), Some(service), "{name}");
     }
     assert_eq!(found.len(), expected.len(), "{:?}", found.keys());
-}
-
-/// A line of the table, as `ipvsadm -R` takes it.
-struct Rule<'a> {
-    /// The service, by the name that ours gives it.
-    name: String,
-    identity: Object,
-    /// Empty in the rule that makes the service.
-    server: String,
-    words: Vec<&'a str>,
-}
-
-impl<'a> Rule<'a> {
-    fn parse(rule: &'a str) -> Self {
-        let words: Vec<_> = rule.split_whitespace().collect();
-        let mut rule = Self {
-            name: String::new(),
-            identity: Object::new(),
-            server: String::new(),
-            words,
-        };
-        let protocols = [("-t", "TCP"), ("-u", "UDP"), ("--sctp-service", "SCTP")];
-        for (option, protocol) in protocols {
-            if let Some(address) = rule.value(option) {
-                rule.name = format!("{protocol} {address}");
-                let (address, port) = split(address);
-                rule.identity = object(&json!(
-                    { "protocol": protocol, "address": address, "port": port }
-                ));
-            }
-        }
-        if let Some(mark) = rule.value("-f") {
-            let family = if rule.has("-6") { "ipv6" } else { "ipv4" };
-            let ending = if rule.has("-6") { " IPv6" } else { "" };
-            rule.name = format!("FWM {mark}{ending}");
-            rule.identity = object(&json!({ "firewall_mark": number_of(mark), "family": family }));
-        }
-        rule.server = rule.value("-r").unwrap_or_default().to_owned();
-        rule
-    }
-
-    fn has(&self, option: &str) -> bool {
-        self.words.contains(&option)
-    }
-
-    /// The word after an option, unless that is an option itself.
-    fn value(&self, option: &str) -> Option<&'a str> {
-        let index = self.words.iter().position(|word| *word == option)?;
-        let value = self.words.get(index + 1)?;
-        (!value.starts_with('-')).then_some(value)
-    }
-
-    fn is_ipv6(&self) -> bool {
-        self.has("-6") || self.name.contains('[')
-    }
-
-    fn service(&self) -> Object {
-        let scheduler = self.value("-s").expect("every service has one");
-        let flags: Vec<_> = self
-            .value("-b")
-            .into_iter()
-            .flat_map(|flags| flags.split(','))
-            .collect();
-        // What IP_VS_SVC_F_ says in the uapi header ip_vs.h; all services in the table are hashed.
-        let bits = flags.iter().map(|flag| match *flag {
-            "sh-fallback" | "mh-fallback" | "flag-1" => 8,
-            "sh-port" | "mh-port" | "flag-2" => 16,
-            _ => 32,
-        });
-        let number =
-            2 | u32::from(self.has("-p")) | u32::from(self.has("-o")) << 2 | bits.sum::<u32>();
-        // Six minutes are what `-p` alone means.
-        let timeout_s = if self.has("-p") {
-            self.value("-p").map_or(360, number_of)
-        } else {
-            0
-        };
-        let netmask = match self.value("-M") {
-            None if self.is_ipv6() => json!(128),
-            None => json!("255.255.255.255"),
-            Some(length) if self.is_ipv6() => json!(number_of(length)),
-            Some(mask) => json!(mask),
-        };
-        let mut service = object(&json!({
-            "service": self.name,
-            "scheduler": scheduler,
-            "flags": {
-                "persistent": self.has("-p"),
-                "one_packet": self.has("-o"),
-                "scheduler": flags,
-                "number": number,
-            },
-            "timeout_ns": timeout_s * 1_000_000_000,
-            "netmask": netmask,
-        }));
-        if let Some(engine) = self.value("--pe") {
-            service.insert("engine".to_owned(), json!(engine));
-        }
-        service.extend(self.identity.clone());
-        service
-    }
-
-    fn destination(&self) -> Object {
-        let (address, port) = split(&self.server);
-        let family = if address.contains(':') {
-            "ipv6"
-        } else {
-            "ipv4"
-        };
-        let method = match (self.has("-m"), self.has("-i")) {
-            (true, _) => "Masq",
-            (_, true) => "Tunnel",
-            _ => "Route",
-        };
-        let count = |option| self.value(option).map_or(0, number_of);
-        let mut server = object(&json!({
-            "address": address,
-            "port": port,
-            "family": family,
-            "method": method,
-            "weight": count("-w"),
-            "upper_threshold": count("-x"),
-            "lower_threshold": count("-y"),
-        }));
-        if method == "Tunnel" {
-            server.insert("tunnel".to_owned(), self.tunnel());
-        }
-        server
-    }
-
-    /// `IP_VS_TUNNEL_ENCAP_FLAG_CSUM` is 1, `_REMCSUM` 2; without an option it is IP in IP.
-    fn tunnel(&self) -> Value {
-        let (checksum, remote) = (self.has("--tun-csum"), self.has("--tun-remcsum"));
-        let mut tunnel = object(&json!({
-            "type": self.value("--tun-type").unwrap_or("ipip"),
-            "checksum": checksum,
-            "remote_checksum": remote,
-            "number": u32::from(checksum) | u32::from(remote) << 1,
-        }));
-        if let Some(port) = self.value("--tun-port") {
-            tunnel.insert("port".to_owned(), json!(number_of(port)));
-        }
-        Value::Object(tunnel)
-    }
 }
 
 /// What stands around the table.
@@ -350,17 +212,28 @@ fn assert_daemons(synchronized: &Netns) {
     assert_eq!(listing["services"], json!([]));
 }
 
+/// Unlike the text, objects of a mark are those of both families.
+#[track_caller]
+fn assert_marks(director: &Netns) {
+    let names = |options: &[&str]| -> Vec<_> {
+        let listing = parse(&observer(
+            director,
+            &[&["list", "-o", "json"], options].concat(),
+        ));
+        let names = objects(&listing["services"]).map(|service| text(&service["service"]));
+        names.collect()
+    };
+    let mut both = names(&["-f", "47"]);
+    both.sort_unstable();
+    assert_eq!(both, ["FWM 47", "FWM 47 IPv6"]);
+    assert_eq!(names(&["-f", "47", "-6"]), ["FWM 47 IPv6"]);
+}
+
 #[track_caller]
 fn objects(list: &Value) -> impl Iterator<Item = &Object> {
     let list = list.as_array().expect("it is a list");
     list.iter()
         .map(|entry| entry.as_object().expect("of objects"))
-}
-
-#[track_caller]
-fn object(value: &Value) -> Object {
-    let object = value.as_object().expect("it is an object");
-    object.clone()
 }
 
 fn without(object: &Object, names: &[&str]) -> Object {
@@ -396,13 +269,4 @@ fn endpoint(server: &Object) -> String {
     } else {
         format!("{address}:{port}")
     }
-}
-
-fn split(endpoint: &str) -> (&str, u64) {
-    let (address, port) = endpoint.rsplit_once(':').expect("it has a port");
-    (address.trim_matches(['[', ']']), number_of(port))
-}
-
-fn number_of(text: &str) -> u64 {
-    text.parse().expect("it is a number")
 }
