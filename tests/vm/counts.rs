@@ -16,6 +16,7 @@ mod persistence;
 mod rates;
 mod records;
 mod reopened;
+mod repeated;
 mod rights;
 mod servers;
 mod text;

@@ -29,10 +29,9 @@ use self::{
 use super::{
     table::{Daemon, Info, Live, Table, Timeouts},
     wire::{
-        self, Attribute, IPVS_CMD_GET_CONFIG, IPVS_CMD_GET_DAEMON, IPVS_CMD_GET_DEST,
-        IPVS_CMD_GET_INFO, IPVS_CMD_GET_SERVICE, IPVS_CMD_NEW_DAEMON, IPVS_CMD_NEW_DEST,
-        IPVS_CMD_NEW_SERVICE, IPVS_CMD_SET_CONFIG, IPVS_CMD_SET_INFO, IPVS_GENL_NAME, Request,
-        WireError, service_identity,
+        self, IPVS_CMD_GET_CONFIG, IPVS_CMD_GET_DAEMON, IPVS_CMD_GET_DEST, IPVS_CMD_GET_INFO,
+        IPVS_CMD_GET_SERVICE, IPVS_CMD_NEW_DAEMON, IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE,
+        IPVS_CMD_SET_CONFIG, IPVS_CMD_SET_INFO, IPVS_GENL_NAME, Question, WireError,
     },
 };
 use crate::model::id::{DestinationId, ServiceId};
@@ -276,14 +275,10 @@ impl Ipvs {
     }
 }
 
-fn request(command: u8, service: Option<&ServiceId>) -> Request {
-    let attributes = service
-        .map(|id| Attribute::Service(service_identity(id)))
-        .into_iter()
-        .collect();
-    Request {
+fn request(command: u8, service: Option<&ServiceId>) -> Question {
+    Question {
         command,
-        attributes,
+        service: service.copied(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::id::AddressFamily;
 
-const IPVS_CMD_ATTR_SERVICE: u16 = 1;
+pub(super) const IPVS_CMD_ATTR_SERVICE: u16 = 1;
 const IPVS_CMD_ATTR_DEST: u16 = 2;
 const IPVS_CMD_ATTR_DAEMON: u16 = 3;
 const AF_INET: u16 = 2;

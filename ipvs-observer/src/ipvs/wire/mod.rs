@@ -1,8 +1,8 @@
 //! The messages of the generic netlink family `IPVS`, both ways and without a socket.
 //!
-//! Requests are lists of typed attributes that are written in the manner of netlink-packet; those
-//! that change the table are for the lab that sets up directors to observe, and the agent sends
-//! none of them. Answers are read straight from the bytes of a datagram into what the table is
+//! What the agent asks is a `Question`. A `Request` is a list of typed attributes that are written
+//! in the manner of netlink-packet: for the lab, which sets up directors to observe; the agent
+//! sends none. Answers are read straight from the bytes of a datagram into what the table is
 //! made of, because a table has tens of thousands of entries. What is not known is skipped; what
 //! is malformed, missing or contradicts itself is an error that names the attribute.
 //!
@@ -15,6 +15,7 @@ mod datagram;
 mod destination;
 mod family;
 mod general;
+mod question;
 mod read;
 mod service;
 mod stats;
@@ -28,6 +29,7 @@ pub use self::{
     destination::{DestinationAttribute, destination, destination_identity},
     family::family_number,
     general::{daemon, info, timeouts},
+    question::Question,
     read::WireError,
     service::{
         IP_VS_SVC_F_HASHED, IP_VS_SVC_F_ONEPACKET, IP_VS_SVC_F_PERSISTENT, ServiceAttribute,

@@ -12,11 +12,11 @@ use crate::{
     model::id::{AddressFamily, Protocol, ServiceId},
 };
 
-const IPVS_SVC_ATTR_AF: u16 = 1;
-const IPVS_SVC_ATTR_PROTOCOL: u16 = 2;
-const IPVS_SVC_ATTR_ADDR: u16 = 3;
-const IPVS_SVC_ATTR_PORT: u16 = 4;
-const IPVS_SVC_ATTR_FWMARK: u16 = 5;
+pub(super) const IPVS_SVC_ATTR_AF: u16 = 1;
+pub(super) const IPVS_SVC_ATTR_PROTOCOL: u16 = 2;
+pub(super) const IPVS_SVC_ATTR_ADDR: u16 = 3;
+pub(super) const IPVS_SVC_ATTR_PORT: u16 = 4;
+pub(super) const IPVS_SVC_ATTR_FWMARK: u16 = 5;
 const IPVS_SVC_ATTR_SCHED_NAME: u16 = 6;
 const IPVS_SVC_ATTR_FLAGS: u16 = 7;
 const IPVS_SVC_ATTR_TIMEOUT: u16 = 8;
