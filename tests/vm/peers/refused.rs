@@ -2,13 +2,14 @@
 
 use std::process::Command;
 
+use ipvs_observer::cli::SchemaOf;
 use ipvs_observer_tests::{
     agent::{self, BINARY, Outcome, Rights},
     everything::Everything,
     ipvsadm_text::Order,
     netns::Netns,
+    schema,
 };
-use serde_json::Value;
 
 use super::comparison::{Comparison, ipvsadm, meanwhile, observer, put_right};
 use crate::fixture::assert_one_line;
@@ -94,7 +95,7 @@ fn without_the_privilege_the_table_is_that_of_the_text_file() {
     comparison.finish();
 
     let object = stdout(&nobody(&["list", "-o", "json"]));
-    let object: Value = serde_json::from_str(&object).expect("it is JSON");
+    let object = schema::checked(SchemaOf::List, &object).expect("the schema says all of it");
     assert_eq!(object["source"], "procfs");
     for form in MORE_THAN_THE_FILE {
         let outcome = nobody(&[&["list", "-n"], form].concat());
@@ -128,7 +129,7 @@ fn a_namespace_is_the_same_from_outside() {
         }
     }
     let line = outside_of_every_netns(&["list", "-o", "json", "-N", "director"]);
-    let object: Value = serde_json::from_str(&line).expect("it is JSON");
+    let object = schema::checked(SchemaOf::List, &line).expect("the schema says all of it");
     assert_eq!(object["netns"], "director");
     let lines = outside_of_every_netns(&["list", "-o", "influx", "-N", "director"]);
     assert!(lines.lines().count() > 0);

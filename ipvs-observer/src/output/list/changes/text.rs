@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// Flags that have no name: neither `persistent` and `ops`, nor one of [`flag_names`], nor the kernel's own.
+const OTHER_FLAGS: u32 = !0x3F;
+
 /// Writes a line for each change that `listing` shows, with its time. Of an edited entry it tells what is not as it was, of
 /// another one what is set.
 pub fn text(changes: &[Change<'_>], listing: &Listing, out: &mut impl Write) -> io::Result<()> {
@@ -134,7 +137,7 @@ fn service_value(field: ServiceField, service: &Service, page: &mut Page<'_, imp
     }
 }
 
-/// By their names, and those of which one has none as a number; the kernel's own is left out.
+/// By their names, and those that have none as a number.
 fn flags(service: &Service, page: &mut Page<'_, impl Write>) {
     let persistent = service.is_persistent().then_some("persistent");
     let one_packet = service.is_one_packet().then_some("ops");
@@ -143,9 +146,9 @@ fn flags(service: &Service, page: &mut Page<'_, impl Write>) {
         .chain(flag_names(service))
         .map(str::to_owned)
         .collect();
-    let flags = service.flags & !IP_VS_SVC_F_HASHED;
-    if names.len() < usize::try_from(flags.count_ones()).unwrap_or(usize::MAX) {
-        names.push(format!("{flags:#x}"));
+    let others = service.flags & OTHER_FLAGS;
+    if others != 0 {
+        names.push(format!("{others:#x}"));
     }
     if names.is_empty() {
         names.push("none".to_owned());
