@@ -79,7 +79,7 @@ fn a_line_tells_who_changed_and_how() {
 2027-01-15T08:00:00.123Z  removed  TCP 192.0.2.10:80 -> 10.1.0.3:8080    method Masq, weight 3
 2027-01-15T08:00:00.123Z  edited   TCP 192.0.2.10:80 -> 10.1.0.2:8080    method Masq -> Local, weight 1 -> 0, upper threshold 0 -> 100, lower threshold 0 -> 80
 2027-01-15T08:00:00.123Z  added    TCP 192.0.2.10:80 -> 10.1.0.4:80      method Masq, weight 3
-2027-01-15T08:00:00.123Z  edited   TCP 192.0.2.10:443                    scheduler wrr -> rr, flags persistent -> ops,flag-3,0x124
+2027-01-15T08:00:00.123Z  edited   TCP 192.0.2.10:443                    scheduler wrr -> rr, flags persistent -> ops,flag-3,0x100
 2027-01-15T08:00:00.123Z  edited   TCP 192.0.2.10:8443 -> 10.1.0.2:8443  tunnel gue:6080:r+c -> gue:6081:r+c
 2027-01-15T08:00:00.123Z  edited   TCP 192.0.2.10:8443 -> 10.1.0.3:8443  method Tunnel -> Route, tunnel gre:+c -> none
 "
@@ -209,9 +209,12 @@ fn a_flag_without_a_name_is_a_number_beside_the_names() {
         let line = told(&with(old), &with(new), text);
         line.trim_end().split_once("flags ").unwrap().1.to_owned()
     };
-    assert_eq!(flags(0x2, 0x5A), "none -> sh-fallback,sh-port,0x58");
-    assert_eq!(flags(0x42, 0x12), "0x40 -> sh-port");
-    assert_eq!(flags(0x2, 0x22), "none -> flag-3");
+    assert_eq!(flags(0x2, 0x38), "none -> sh-fallback,sh-port,flag-3");
+    assert_eq!(
+        flags(0x12, 0x8000_0042),
+        "sh-port -> 0x80000040",
+        "2 is the kernel's own"
+    );
 }
 
 #[test]
