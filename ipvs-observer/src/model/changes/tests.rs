@@ -266,6 +266,15 @@ fn what_a_torn_table_shows_is_told_and_what_left_meanwhile_is_told_by_the_next_w
 }
 
 #[test]
+fn what_comes_after_a_torn_table_is_new_if_a_whole_one_was_before() {
+    let changes = followed(
+        table(vec![service(1, &[])]),
+        [torn(vec![]), table(vec![service(1, &[2]), service(3, &[])])],
+    );
+    assert_eq!(changes, [&NOTHING[..], &["+1/2", "+3"]]);
+}
+
+#[test]
 fn after_a_first_table_that_is_torn_nothing_is_new_until_a_whole_one() {
     let changes = followed(
         torn(vec![service(1, &[1])]),
