@@ -3,7 +3,7 @@
 //! All that differs is collected and told at once, with the form in which it does. What is known
 //! to be different on purpose is the caller's matter.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
 use ipvs_observer_tests::{
     agent::BINARY,
@@ -12,6 +12,9 @@ use ipvs_observer_tests::{
     peers::{self, IPVSADM},
     wait,
 };
+
+/// Where the time of a connection stands in its line: minutes and seconds.
+const EXPIRY: Range<usize> = 4..9;
 
 /// Differences found so far.
 #[must_use]
@@ -73,7 +76,8 @@ pub(crate) fn side_by_side(netns: &Netns, theirs: &[&str], ours: &[&str]) -> (St
     meanwhile(|| ipvsadm(netns, theirs), || observer(netns, ours))
 }
 
-/// What the first prints, alike before and after what the second prints.
+/// What the first prints, alike before and after what the second prints. The times of connections
+/// run on: those of the second stand in both, unless they are not between those of the first.
 #[track_caller]
 pub(crate) fn meanwhile(
     first: impl Fn() -> String,
@@ -83,11 +87,66 @@ pub(crate) fn meanwhile(
     wait::until("the same to be printed twice", wait::PATIENCE, || {
         let found = second();
         let after = first();
-        let is_same = after == before;
+        let expected = is_same(&before, &after).then(|| between(&before, &found, &after));
         before = after;
-        Ok(is_same.then(|| (before.clone(), found)))
+        Ok(expected.map(|expected| (expected, found)))
     })
     .expect("the table is at rest")
+}
+
+/// Whether nothing but the time of connections has gone on. One that others depend on is given
+/// more when its own is over.
+fn is_same(before: &str, after: &str) -> bool {
+    let [before, after] = [before, after].map(lines);
+    let mut pairs = before.iter().zip(&after);
+    before.len() == after.len()
+        && pairs.all(|(before, after)| {
+            (before.start, before.end) == (after.start, after.end) && after.time <= before.time
+        })
+}
+
+/// What was printed before, with the times of `found` that are no later and not earlier than after.
+fn between(before: &str, found: &str, after: &str) -> String {
+    let [before, found, after] = [before, found, after].map(lines);
+    let lines = before.iter().enumerate().map(|(index, line)| {
+        let times = [&after, &found].map(|lines| lines.get(index).and_then(|line| line.time));
+        let time = match times {
+            [after, found] if after <= found && found <= line.time => found,
+            _ => line.time,
+        };
+        [line.start, time.unwrap_or_default(), line.end].concat()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A line, in a list of connections around the time that each has left: `04:58`, whose order is
+/// that of its text.
+struct Line<'a> {
+    start: &'a str,
+    time: Option<&'a str>,
+    end: &'a str,
+}
+
+fn lines(list: &str) -> Vec<Line<'_>> {
+    let is_of_connections = list.starts_with("IPVS connection entries\n");
+    let lines = list.split('\n').map(|line| {
+        let time = line
+            .get(EXPIRY)
+            .filter(|time| is_of_connections && time.as_bytes().get(2) == Some(&b':'));
+        match time {
+            Some(_) => Line {
+                start: &line[..EXPIRY.start],
+                time,
+                end: &line[EXPIRY.end..],
+            },
+            None => Line {
+                start: line,
+                time,
+                end: "",
+            },
+        }
+    });
+    lines.collect()
 }
 
 /// What `ipvsadm` prints, which has to succeed.

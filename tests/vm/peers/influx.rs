@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::ensure;
 use ipvs_observer::{
     ipvs::table::{Info, Service, Stats, Table, Traffic, TrafficRates},
     model::{
@@ -20,6 +21,7 @@ use ipvs_observer_tests::{
     ipvsadm_text::figures,
     netns::Netns,
     peers::{HttpServer, VICTORIA_METRICS},
+    wait,
 };
 use serde_json::Value;
 
@@ -111,21 +113,26 @@ fn keeps(database: &HttpServer<'_>, batch: &str, lines: &str) -> Vec<Point> {
     let path = format!("/write?extra_label=batch={batch}");
     let written = database.post(&path, lines).expect("it answers");
     assert_eq!(written.status, 204, "{written:?} to:\n{lines}");
-    let flushed = database.get("/internal/force_flush").expect("it answers");
-    assert_eq!(flushed.status, 200, "{flushed:?}");
     let path = format!("/api/v1/export?match[]={{batch=\"{batch}\"}}");
-    let exported = database.get(&path).expect("it answers");
-    assert_eq!(exported.status, 200, "{exported:?}");
-
     let mut expected: Vec<_> = lines.lines().flat_map(points).collect();
     for (labels, ..) in &mut expected {
         labels.insert("batch".to_owned(), batch.to_owned());
     }
-    let mut found: Vec<_> = exported.body.lines().map(point).collect();
+    // A flush that is under way already is not waited for by the next one.
+    let what = format!("the points of the batch {batch}");
+    let exported = wait::until(&what, wait::PATIENCE, || {
+        let flushed = database.get("/internal/force_flush")?;
+        ensure!(flushed.status == 200, "{flushed:?}");
+        let exported = database.get(&path)?;
+        ensure!(exported.status == 200, "{exported:?}");
+        Ok((exported.body.lines().count() >= expected.len()).then_some(exported.body))
+    });
+    let exported = exported.expect("the database has them all");
+    let mut found: Vec<_> = exported.lines().map(point).collect();
     for points in [&mut expected, &mut found] {
         points.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     }
-    assert_eq!(found.len(), expected.len(), "{}", exported.body);
+    assert_eq!(found.len(), expected.len(), "{exported}");
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(found, expected);
     }

@@ -1,11 +1,13 @@
 //! The programs that ours is compared with are there, are what they should be, and work: what a
 //! comparison says is worth as much.
 
+use anyhow::ensure;
 use ipvs_observer_tests::{
     director::Lab,
     netns::Netns,
     peers::{self, HttpServer, IPVSADM, NODE_EXPORTER, PROMTOOL, VICTORIA_METRICS},
     services::Vip,
+    wait,
 };
 
 const EMPTY_TABLE: &str = "\
@@ -92,11 +94,16 @@ fn victoria_metrics_takes_lines_and_gives_them_back() {
     let line = "ipvs_virtual_server,protocol=tcp connections=3i 1700000000000000000\n";
     let written = database.post("/write", line).expect("it answers");
     assert_eq!(written.status, 204, "{written:?}");
-    // What was written can be asked for only when it has been flushed.
-    let flushed = database.get("/internal/force_flush").expect("it answers");
-    assert_eq!(flushed.status, 200, "{flushed:?}");
+    // What was written can be asked for only when it has been flushed, and a flush that is under
+    // way already is not waited for by the next one.
     let path = "/api/v1/export?match[]=ipvs_virtual_server_connections";
-    let exported = database.get(path).expect("it answers");
+    let exported = wait::until("the line to come back", wait::PATIENCE, || {
+        let flushed = database.get("/internal/force_flush")?;
+        ensure!(flushed.status == 200, "{flushed:?}");
+        let exported = database.get(path)?;
+        Ok((!exported.body.is_empty()).then_some(exported))
+    });
+    let exported = exported.expect("it has the line");
     let expected = "{\"metric\":{\"__name__\":\"ipvs_virtual_server_connections\",\
                     \"protocol\":\"tcp\"},\"values\":[3],\"timestamps\":[1700000000000]}\n";
     assert_eq!(exported.body, expected);
