@@ -58,11 +58,3 @@ pub struct Setting {
     /// Its text, without white space around it.
     pub value: String,
 }
-
-impl Listing {
-    /// The integer of a sysctl; absent if this kernel has none of that name.
-    pub fn setting(&self, name: &str) -> Option<i64> {
-        let setting = self.settings.iter().find(|setting| setting.name == name)?;
-        setting.value.parse().ok()
-    }
-}

@@ -1,6 +1,9 @@
 //! How services schedule, and how packets are tunnelled.
 
-use super::*;
+use super::{
+    Columns, Destination, ForwardingMethod, Netmask, Options, Protocol, Service, Tunnel,
+    TunnelKind, destination, form, lines, service,
+};
 
 fn scheduled(scheduler: &str, flags: u32) -> Service {
     Service {
