@@ -1,3 +1,4 @@
 //! The tests that need neither root nor a kernel of their own.
 
 mod boundaries;
+mod corpora;

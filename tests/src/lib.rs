@@ -9,6 +9,7 @@ pub mod bench;
 pub mod demo;
 pub mod director;
 pub mod everything;
+pub mod fuzz;
 pub mod guest;
 pub mod ipvs_admin;
 pub mod ipvsadm_text;
