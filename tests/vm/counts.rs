@@ -7,6 +7,7 @@ mod demo;
 mod environment;
 mod firewall_mark;
 mod kernel_agrees;
+mod large;
 mod live;
 mod log;
 mod module;
