@@ -134,11 +134,13 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         "none",
     ]);
     command.args(["-cpu", machine.clock.cpu(), "-m", "2048"]);
-    let (threads, cpus) = match machine.clock {
-        Clock::Wall { cpus } => ("tcg,thread=multi", cpus),
-        Clock::Instructions | Clock::SlowInstructions => ("tcg,thread=single", 1),
+    let cpus = match machine.clock {
+        Clock::Wall { cpus } => cpus,
+        Clock::Instructions | Clock::SlowInstructions => 1,
     };
-    command.args(["-accel", threads, "-smp", &cpus.to_string()]);
+    // The CPUs take turns: with a thread for each, a guest died now and then where one CPU called a function whose entry
+    // the other was patching to attach or detach a probe.
+    command.args(["-accel", "tcg,thread=single", "-smp", &cpus.to_string()]);
     if let Some(shift) = machine.clock.instruction_shift() {
         command.args(["-icount", &format!("shift={shift},sleep=off")]);
     }
