@@ -55,7 +55,14 @@ fn the_table_is_that_of_netlink_without_what_the_file_lacks() {
         torn: false,
     };
     assert_eq!(expected.services.len(), 5);
-    assert_eq!(text, expected, "in the same order, too");
+    assert_eq!(ordered(text), ordered(expected));
+}
+
+/// From 7.1 the kernel moves services to larger hash tables while they are read, so that two readings can differ in
+/// their order.
+fn ordered(mut table: Table) -> Table {
+    table.services.sort_by_key(|service| service.id);
+    table
 }
 
 /// Services at addresses of both families, of one mark for each family, and of one mark
