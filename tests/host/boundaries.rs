@@ -124,23 +124,20 @@ fn no_file_knows_the_machine_it_was_written_on() {
     });
 }
 
-/// A file that no `mod` names is compiled nowhere, and its tests never run.
+/// A file that no `mod` names is compiled nowhere, and its tests never run. That those which are
+/// compiled do run is seen to by `xtask/src/test/guests.rs`.
 #[test]
-fn every_test_of_a_vm_is_in_a_group_that_runs() {
+fn every_test_of_a_vm_is_compiled() {
     let sources = sources();
     let text = |path: &str| {
         let source = sources.iter().find(|source| source.path == path);
         source.map(|source| source.text.as_str())
     };
     let root = text("tests/vm/main.rs").expect("the tests have a root");
-    let top: Vec<_> = modules(root).collect();
-    assert_eq!(top, ["counts", "fixture", "peers", "timed"]);
-    let is_test = |text: &str| text.contains("test)]") || text.contains("#[test]");
-    assert!(!is_test(root), "a test outside the groups");
-    assert!(!is_test(text("tests/vm/fixture.rs").expect("it was named")));
-
     let mut reached = vec!["tests/vm/main.rs".to_owned()];
-    let mut pending: Vec<_> = top.iter().map(|name| format!("tests/vm/{name}")).collect();
+    let mut pending: Vec<_> = modules(root)
+        .map(|name| format!("tests/vm/{name}"))
+        .collect();
     while let Some(module) = pending.pop() {
         let path = format!("{module}.rs");
         let text = text(&path).expect("a module is a file beside its folder");

@@ -3,7 +3,8 @@
 //!
 //! `counts` runs on two CPUs, where time means nothing; `timed` where guest time is
 //! exact and an idle moment costs nothing; `peers` as `counts` does, where the programs
-//! of others are installed. `cargo xtask vm` boots all. Nothing skips: what cannot be
+//! of others are installed; `refusal` on a kernel that cannot be observed, where the
+//! others cannot run. `cargo xtask vm` boots all. Nothing skips: what cannot be
 //! tested here has failed.
 
 #![cfg_attr(
@@ -17,4 +18,5 @@
 mod counts;
 mod fixture;
 mod peers;
+mod refusal;
 mod timed;

@@ -11,7 +11,7 @@ mod measurements;
 mod report;
 mod table;
 
-use std::{process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -96,11 +96,12 @@ fn measure(
     let machine = Machine {
         clock: section.clock,
         silence: Some(SILENCE),
+        deadline: None,
         peers: Some(peers.clone()),
         load: section.load.iter().map(ToString::to_string).collect(),
         command,
     };
-    let ended = qemu::boot(kernel, binaries, &machine)?;
+    let ended = qemu::boot(kernel, binaries, &machine, io::stdout())?;
     ensure!(
         ended.status == 0,
         "the guest could not measure; why is written above"

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the product on a terminal, from nothing.
 
-use std::{process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 
@@ -36,6 +36,7 @@ pub(crate) fn run(duration: &str, choice: &KernelChoice) -> Result<ExitCode> {
     let machine = Machine {
         clock: Clock::Wall { cpus: 2 },
         silence: Some(SILENCE),
+        deadline: None,
         peers: None,
         load: Vec::new(),
         command: ["/bin/lab", "demo", "--duration", duration]
@@ -48,7 +49,9 @@ pub(crate) fn run(duration: &str, choice: &KernelChoice) -> Result<ExitCode> {
          another's link is 10 ms longer (see connect too)",
         kernel.name
     ));
-    let ended = step::step("the demo", || qemu::boot(&kernel, &binaries, &machine))?;
+    let ended = step::step("the demo", || {
+        qemu::boot(&kernel, &binaries, &machine, io::stdout())
+    })?;
     if ended.status == 0 {
         step::say("on a director of your own: cargo xtask run -- top");
     }

@@ -1,7 +1,7 @@
 //! Advisory file locks, so that two runs of this tool do not write the same files at once.
 //!
 //! The set-up holds one for whatever it installs or fetches, and each VM's folder has one of its
-//! own for the time of a boot. No run ever holds two.
+//! own for the time of a boot. No thread ever holds two.
 
 use std::{
     fs::{self, File, TryLockError},

@@ -2,18 +2,15 @@
 //! told apart from the end of the command in it.
 //!
 //! The guest has no disk and no network. Its first serial line is the kernel's console and goes
-//! to a file; its second carries what the command prints and is copied to stdout as it comes.
+//! to a file; its second carries what the command prints and is copied to the caller as it comes.
 //! Emulation without KVM is the same on every machine, in a cloud or on a laptop.
 
 use std::{
     fs,
-    io::{self, Read, Write as _},
+    io::{self, Read, Write},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Duration,
 };
@@ -81,6 +78,8 @@ pub(crate) struct Machine {
     /// A guest that prints nothing on either serial line for so long hangs; None for one that may
     /// be silent.
     pub(crate) silence: Option<Duration>,
+    /// A guest that has not ended after so long never will; None for one that may run on.
+    pub(crate) deadline: Option<Duration>,
     /// The programs of others, for a guest that runs them.
     pub(crate) peers: Option<Peers>,
     /// Modules to load at boot.
@@ -105,17 +104,15 @@ pub(crate) fn set_up() -> Result<()> {
     host::install(QEMU, "qemu-system-x86")
 }
 
-/// Boots, runs the command and ends. An error means that the guest died or never lived; it says
-/// nothing about the command.
-pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> Result<Ended> {
-    let mode = match machine.clock {
-        Clock::Wall { cpus } => format!("smp{cpus}"),
-        Clock::Instructions => "icount".to_owned(),
-        Clock::SlowInstructions => "slow-icount".to_owned(),
-    };
-    let folder = host::target()
-        .join("vm")
-        .join(format!("{}-{mode}", kernel.name));
+/// Boots, runs the command and ends; `sink` gets what the command prints as it comes, whatever
+/// the end. An error means that the guest died or never lived; it says nothing about the command.
+pub(crate) fn boot(
+    kernel: &Kernel,
+    binaries: &Binaries,
+    machine: &Machine,
+    sink: impl Write + Send,
+) -> Result<Ended> {
+    let folder = host::target().join("vm").join(machine.name(kernel));
     let _lock = lock::vm(&folder)?;
     let archive = folder.join("initramfs.cpio");
     let modules = Modules::read(&kernel.modules)?;
@@ -123,6 +120,54 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
     let console = folder.join("console.log");
     fs::write(&console, "").with_context(|| format!("cannot write {}", console.display()))?;
 
+    let mut child = emulator(kernel, machine, &archive, &console)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {QEMU}"))?;
+    let printed = child.stdout.take().context("the emulator has no output")?;
+    let copied_bytes = AtomicU64::new(0);
+    let (verdict, output) = thread::scope(|scope| {
+        let copier = scope.spawn(|| copy(printed, sink, &copied_bytes));
+        let verdict = watch(&mut child, &console, &copied_bytes, machine);
+        // Only a guest that hangs is still there.
+        drop(child.kill());
+        (verdict, copier.join())
+    });
+    child
+        .wait()
+        .with_context(|| format!("cannot wait for {QEMU}"))?;
+    let output = output
+        .map_err(|_panic| anyhow!("the copying of the guest's output failed"))?
+        .context("cannot copy the guest's output")?;
+    // Every boot makes its own, and all kernels and suites together would fill the disk.
+    fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
+    match verdict? {
+        Verdict::Status(status) => Ok(Ended { status, output }),
+        end @ (Verdict::Died(_) | Verdict::Hung(_) | Verdict::Late(_)) => bail!(
+            "{end}; the last line of the command's output is: {}\nthe end of {}:\n{}",
+            verdict::last_line(&output),
+            console.display(),
+            verdict::tail(&read(&console)?)
+        ),
+    }
+}
+
+impl Machine {
+    /// What tells this machine from others that run at the same time.
+    fn name(&self, kernel: &Kernel) -> String {
+        let mode = match self.clock {
+            Clock::Wall { cpus } => format!("smp{cpus}"),
+            Clock::Instructions => "icount".to_owned(),
+            Clock::SlowInstructions => "slow-icount".to_owned(),
+        };
+        let peers = if self.peers.is_some() { "-peers" } else { "" };
+        format!("{}-{mode}{peers}", kernel.name)
+    }
+}
+
+/// The emulator's command line.
+fn emulator(kernel: &Kernel, machine: &Machine, archive: &Path, console: &Path) -> Command {
     let mut command = Command::new(QEMU);
     command.args([
         "-nodefaults",
@@ -148,7 +193,7 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
-        .arg(&archive);
+        .arg(archive);
     command.args(["-append", COMMAND_LINE]);
     command
         .arg("-serial")
@@ -159,40 +204,7 @@ pub(crate) fn boot(kernel: &Kernel, binaries: &Binaries, machine: &Machine) -> R
         "-serial",
         "chardev:command",
     ]);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {QEMU}"))?;
-    let output = child.stdout.take().context("the emulator has no output")?;
-    let copied_bytes = Arc::new(AtomicU64::new(0));
-    let copied = Arc::clone(&copied_bytes);
-    let copier = thread::spawn(move || copy(output, &copied));
-    let verdict = watch(&mut child, &console, &copied_bytes, machine.silence);
-    // Only a guest that hangs is still there.
-    drop(child.kill());
-    child
-        .wait()
-        .with_context(|| format!("cannot wait for {QEMU}"))?;
-    let output = copier
-        .join()
-        .map_err(|_panic| anyhow!("the copying of the guest's output failed"))?
-        .context("cannot copy the guest's output")?;
-    let verdict = verdict?;
-    if !matches!(verdict, Verdict::Status(_)) {
-        let tail = verdict::tail(&read(&console)?);
-        step::say(&format!("the end of {}:\n{tail}", console.display()));
-    }
-    match verdict {
-        Verdict::Status(status) => Ok(Ended { status, output }),
-        Verdict::Died(reason) => bail!("the guest died, not the command in it, of: {reason}"),
-        Verdict::Hung(silence) => bail!(
-            "the guest hung, or the command in it: nothing came on either serial line for {}; \
-             the last line of its output is: {}",
-            step::seconds(silence),
-            verdict::last_line(&output)
-        ),
-    }
+    command
 }
 
 /// Waits until the guest has ended or shows that it never will.
@@ -200,10 +212,11 @@ fn watch(
     child: &mut Child,
     console: &Path,
     copied_bytes: &AtomicU64,
-    silence: Option<Duration>,
+    machine: &Machine,
 ) -> Result<Verdict> {
     let mut seen = (0, 0);
-    let mut seen_at = step::now();
+    let start = step::now();
+    let mut seen_at = start;
     loop {
         let ended = child.try_wait().context("cannot wait for the emulator")?;
         let text = read(console)?;
@@ -221,7 +234,12 @@ fn watch(
         if printed != seen {
             (seen, seen_at) = (printed, step::now());
         }
-        if let Some(silence) = silence
+        if let Some(deadline) = machine.deadline
+            && start.elapsed() > deadline
+        {
+            return Ok(Verdict::Late(deadline));
+        }
+        if let Some(silence) = machine.silence
             && seen_at.elapsed() > silence
         {
             return Ok(Verdict::Hung(silence));
@@ -230,8 +248,12 @@ fn watch(
     }
 }
 
-/// Copies the command's output to stdout as it comes, keeps it, and counts it for who watches.
-fn copy(mut output: impl Read, copied_bytes: &AtomicU64) -> io::Result<String> {
+/// Copies the command's output as it comes, keeps it, and counts it for who watches.
+fn copy(
+    mut output: impl Read,
+    mut sink: impl Write,
+    copied_bytes: &AtomicU64,
+) -> io::Result<String> {
     let mut kept = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -242,9 +264,8 @@ fn copy(mut output: impl Read, copied_bytes: &AtomicU64) -> io::Result<String> {
         let bytes = &chunk[..length];
         kept.extend_from_slice(bytes);
         copied_bytes.fetch_add(length as u64, Ordering::Relaxed);
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(bytes)?;
-        stdout.flush()?;
+        sink.write_all(bytes)?;
+        sink.flush()?;
     }
 }
 

@@ -1,63 +1,25 @@
 //! `cargo xtask test`: everything that decides whether a change is good, ended by one line that
 //! says so. A step that fails counts as one failure, and the others still run.
+//!
+//! The tests in VMs are those of `guests`, the verdict is `report`'s.
+
+mod guests;
+mod report;
 
 use std::{
     io::{self, Read as _, Write as _},
     process::{Command, ExitCode, Stdio},
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
+use self::{guests::Fetched, report::Report};
 use crate::{
-    build::{self, Binaries},
     host,
-    kernel::{Kernel, KernelChoice},
-    libtest::{self, Results},
-    modules,
-    peers::Peers,
-    qemu::{self, Clock, Machine},
-    step,
+    libtest::Results,
+    qemu, step,
     toolchain::{self, TARGET},
 };
-
-const KERNELS: &[&str] = &["6.1", "6.12", "7.2"];
-/// The tests of a VM, by their modules: what needs two CPUs at once and times nothing, what needs
-/// exact time, and what compares with the programs of others.
-const VM_SUITES: &[VmSuite] = &[
-    VmSuite {
-        module: "counts::",
-        clock: Clock::Wall { cpus: 2 },
-        has_peers: false,
-    },
-    VmSuite {
-        module: "timed::",
-        clock: Clock::Instructions,
-        has_peers: false,
-    },
-    VmSuite {
-        module: "peers::",
-        clock: Clock::Wall { cpus: 2 },
-        has_peers: true,
-    },
-];
-/// The longest test takes a quarter of this on a slow machine.
-const SILENCE: Duration = Duration::from_mins(3);
-
-/// The tests of one module of the VM's tests, and the machine that they need.
-struct VmSuite {
-    module: &'static str,
-    clock: Clock,
-    /// Without them the suite cannot run.
-    has_peers: bool,
-}
-
-/// What the VMs are made of that comes from elsewhere.
-#[derive(Default)]
-struct Fetched {
-    kernels: Vec<Kernel>,
-    peers: Option<Peers>,
-}
 
 pub(crate) fn run(host_only: bool, kernels: &[String]) -> Result<ExitCode> {
     let mut report = Report::default();
@@ -67,14 +29,15 @@ pub(crate) fn run(host_only: bool, kernels: &[String]) -> Result<ExitCode> {
         let fetched = if host_only {
             Fetched::default()
         } else {
-            fetch(&mut report, kernels)
+            guests::fetch(&mut report, kernels)
         };
         report.step("formatting", formatting);
         report.step("clippy", clippy);
         report.step("clippy of the eBPF programs", clippy_ebpf);
-        report.suite("unit and host tests", host_tests);
+        let host = "unit and host tests";
+        report.suite(host, step::step(host, host_tests));
         if !host_only {
-            virtual_machines(&mut report, &fetched);
+            guests::run(&mut report, &fetched);
         }
     }
     report.finish()
@@ -86,24 +49,6 @@ fn set_up(host_only: bool) -> Result<()> {
         qemu::set_up()?;
     }
     toolchain::set_up()
-}
-
-/// The kernels to test on and the peers; what cannot be had fails, and the rest is still used.
-fn fetch(report: &mut Report, wanted: &[String]) -> Fetched {
-    let all = KERNELS.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let mut fetched = Fetched::default();
-    for name in if wanted.is_empty() { &all } else { wanted } {
-        report.step(&format!("kernel {name}"), || {
-            let kernel = KernelChoice::new(name.clone(), None)?.get()?;
-            fetched.kernels.push(kernel);
-            Ok(())
-        });
-    }
-    report.step("peers", || {
-        fetched.peers = Some(Peers::get()?);
-        Ok(())
-    });
-    fetched
 }
 
 fn formatting() -> Result<()> {
@@ -137,62 +82,8 @@ fn host_tests() -> Result<Results> {
     judge(Results::parse(&output), succeeded)
 }
 
-fn virtual_machines(report: &mut Report, fetched: &Fetched) {
-    let mut binaries = None;
-    let built = report.step("build for the VMs", || {
-        binaries = Some(build::lab_with_tests()?);
-        Ok(())
-    });
-    let (true, Some(binaries)) = (built, binaries) else {
-        return;
-    };
-    for kernel in &fetched.kernels {
-        let mut suites = Vec::new();
-        for suite in VM_SUITES {
-            report.suite(&format!("{} on {}", suite.module, kernel.name), || {
-                let results = vm_suite(kernel, &binaries, suite, fetched.peers.as_ref())?;
-                suites.push(results.clone());
-                Ok(results)
-            });
-        }
-        // A suite with a failure may not have come to its end.
-        let is_whole =
-            suites.len() == VM_SUITES.len() && suites.iter().all(|suite| suite.failed == 0);
-        if is_whole && let Some((all, ran)) = libtest::lost(&suites) {
-            let error = anyhow!(
-                "{ran} of {all} tests ran; each must be in the module counts, timed or peers, and \
-                 none ignored"
-            );
-            report.fail(&format!("all tests on {}", kernel.name), &error);
-        }
-    }
-}
-
-fn vm_suite(
-    kernel: &Kernel,
-    binaries: &Binaries,
-    suite: &VmSuite,
-    peers: Option<&Peers>,
-) -> Result<Results> {
-    let peers = if suite.has_peers {
-        Some(peers.context("the peers could not be fetched, see above")?)
-    } else {
-        None
-    };
-    let machine = Machine {
-        clock: suite.clock,
-        silence: Some(SILENCE),
-        peers: peers.cloned(),
-        load: modules::LAB.iter().map(ToString::to_string).collect(),
-        command: ["/bin/vm-tests", "--test-threads=1", suite.module]
-            .map(str::to_owned)
-            .to_vec(),
-    };
-    let ended = qemu::boot(kernel, binaries, &machine)?;
-    judge(Results::parse(&ended.output), ended.status == 0)
-}
-
-/// A suite that runs nothing, or ends badly without a failed test, has failed itself.
+/// A suite that runs nothing, leaves tests out, or ends badly without a failed test, has failed
+/// itself.
 fn judge(results: Results, succeeded: bool) -> Result<Results> {
     match (results.passed + results.failed, succeeded) {
         (0, true) => bail!("not one test ran"),
@@ -201,6 +92,9 @@ fn judge(results: Results, succeeded: bool) -> Result<Results> {
     }
     if !succeeded && results.failed == 0 {
         bail!("the test program ended before its tests did");
+    }
+    if results.ignored > 0 {
+        bail!("{} tests are ignored, and none may be", results.ignored);
     }
     Ok(results)
 }
@@ -232,63 +126,4 @@ fn copy_output(command: &mut Command) -> Result<(String, bool)> {
         String::from_utf8_lossy(&kept).into_owned(),
         status.success(),
     ))
-}
-
-/// What has passed and failed so far.
-#[derive(Default)]
-struct Report {
-    results: Results,
-}
-
-impl Report {
-    /// Does something that passes or fails as a whole, and tells which.
-    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
-        let result = step::step(name, work);
-        if let Err(error) = &result {
-            self.fail(name, error);
-        }
-        result.is_ok()
-    }
-
-    /// Runs tests that are counted one by one.
-    fn suite(&mut self, name: &str, work: impl FnOnce() -> Result<Results>) {
-        match step::step(name, work) {
-            Ok(mut results) => {
-                for failure in &mut results.failures {
-                    *failure = format!("{failure} ({name})");
-                }
-                step::say(&format!(
-                    "{name}: {} passed, {} failed",
-                    results.passed, results.failed
-                ));
-                self.results += results;
-            }
-            Err(error) => self.fail(name, &error),
-        }
-    }
-
-    fn fail(&mut self, name: &str, error: &anyhow::Error) {
-        step::say(&format!("error: {error:#}"));
-        self.results.failed += 1;
-        self.results.failures.push(name.to_owned());
-    }
-
-    fn finish(self) -> Result<ExitCode> {
-        let Results {
-            passed,
-            failed,
-            left_out: _,
-            failures,
-        } = self.results;
-        for failure in failures {
-            step::say(&format!("failed: {failure}"));
-        }
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{passed} passed, {failed} failed").context("cannot write to stdout")?;
-        Ok(if failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
-    }
 }

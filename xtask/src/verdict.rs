@@ -3,7 +3,9 @@
 //! A guest that dies says nothing about the tests that ran in it, so it must never look like one
 //! of them failing, and neither may a test's success hide that the kernel was ill.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use crate::step;
 
 /// What init prints last; `tests/src/guest/init.rs` writes it.
 const MARKER: &str = "lab: exit status ";
@@ -30,6 +32,27 @@ pub(crate) enum Verdict {
     Died(String),
     /// The guest printed nothing for so long.
     Hung(Duration),
+    /// The guest printed and printed, and had not ended after so long.
+    Late(Duration),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "the command ended with status {status}"),
+            Self::Died(line) => write!(f, "the guest died, not the command in it, of: {line}"),
+            Self::Hung(silence) => write!(
+                f,
+                "the guest hung, or the command in it: nothing came on either serial line for {}",
+                step::seconds(*silence)
+            ),
+            Self::Late(deadline) => write!(
+                f,
+                "the command in the guest does not come to its end: it ran for {}",
+                step::seconds(*deadline)
+            ),
+        }
+    }
 }
 
 /// Reads the console so far; None while nothing is decided.

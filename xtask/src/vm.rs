@@ -1,6 +1,6 @@
 //! `cargo xtask vm`: one command in one kernel.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use anyhow::Result;
 
@@ -26,12 +26,15 @@ pub(crate) fn run(
     let machine = Machine {
         clock,
         silence: None,
+        deadline: None,
         peers: has_peers.then(Peers::get).transpose()?,
         load,
         command,
     };
     let binaries = build::lab_with_tests()?;
     let what = format!("running {} on {}", machine.command.join(" "), kernel.name);
-    let ended = step::step(&what, || qemu::boot(&kernel, &binaries, &machine))?;
+    let ended = step::step(&what, || {
+        qemu::boot(&kernel, &binaries, &machine, io::stdout())
+    })?;
     Ok(ExitCode::from(ended.status))
 }
