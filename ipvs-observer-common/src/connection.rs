@@ -8,19 +8,28 @@ pub struct Connection {
     pub first_ns: u64,
     /// Time of the event that the current phase waits from: the SYN-ACK, then the first request.
     pub mark_ns: u64,
+    /// Time of the newest request packet that has not been answered; 0 without one.
+    pub request_ns: u64,
     /// Time of the newest packet.
     pub last_ns: u64,
     /// The server's place in the maps, or [`Connection::NO_SLOT`].
     pub slot: u32,
+    /// Of the client's and the virtual endpoint, so that a record which a missed end has left is told from that of the
+    /// connection which has its address now.
+    pub fingerprint: u32,
     /// One of [`phase`].
     pub phase: u8,
+    /// The state before the newest packet, as IPVS numbers those of the protocol.
+    pub state: u8,
+    /// Direction of the newest packet, as IPVS numbers it.
+    pub direction: u8,
     /// Bits of [`Connection::PREEXISTING`] and its like.
     pub flags: u8,
     /// Keeps the size a multiple of eight.
-    pub reserved: u16,
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Connection>() == 32 && align_of::<Connection>() == 8);
+const _: () = assert!(size_of::<Connection>() == 48 && align_of::<Connection>() == 8);
 
 impl Connection {
     /// The slot of a connection that cannot be given to a server: it is only told apart from other namespaces'.
@@ -31,23 +40,35 @@ impl Connection {
     pub const SETTLED: u8 = 2;
     /// The SYN carried data, so that the first request has no time of its own.
     pub const DATA_IN_SYN: u8 = 4;
+    /// A packet from the real server was seen.
+    pub const ANSWERED: u8 = 8;
+    /// Its record lies among those of half-open connections.
+    pub const HALF_OPEN: u8 = 16;
+    /// Its handshake is complete.
+    pub const ESTABLISHED: u8 = 32;
+    /// How it was reset is counted.
+    pub const RESET: u8 = 64;
 
     /// The record of a connection that has seen no packet yet.
-    pub const fn fresh(slot: u32) -> Self {
+    pub const fn fresh(slot: u32, fingerprint: u32) -> Self {
         Self {
             first_ns: 0,
             mark_ns: 0,
+            request_ns: 0,
             last_ns: 0,
             slot,
+            fingerprint,
             phase: phase::NEW,
+            state: 0,
+            direction: 0,
             flags: 0,
             reserved: 0,
         }
     }
 
     /// The record of a connection that is older than the agent.
-    pub const fn preexisting(slot: u32) -> Self {
-        let mut record = Self::fresh(slot);
+    pub const fn preexisting(slot: u32, fingerprint: u32) -> Self {
+        let mut record = Self::fresh(slot, fingerprint);
         record.phase = phase::DONE;
         record.flags = Self::PREEXISTING;
         record
@@ -68,4 +89,6 @@ pub mod phase {
     pub const RESPONSE: u8 = 4;
     /// Nothing more to learn before the end: the path of almost every packet.
     pub const DONE: u8 = 5;
+    /// The same, but requests and responses are timed for as long as it lives.
+    pub const TURNS: u8 = 6;
 }

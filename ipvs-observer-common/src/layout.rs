@@ -18,12 +18,26 @@ pub struct Field {
 pub struct ConnLayout {
     /// Address family of the client's side; 2 bytes up to 7.0, then 1.
     pub af: Field,
+    /// Client's port in network order, 2 bytes.
+    pub cport: Field,
+    /// Virtual port in network order, 2 bytes.
+    pub vport: Field,
+    /// Client's address, 16 bytes.
+    pub caddr: Field,
+    /// IP protocol, 2 bytes.
+    pub protocol: Field,
+    /// Firewall mark of the service, 4 bytes.
+    pub fwmark: Field,
     /// `IP_VS_CONN_F_*`, 4 bytes.
     pub flags: Field,
     /// `IP_VS_TCP_S_*` and its like, 2 bytes.
     pub state: Field,
     /// Packets from the client, 4 bytes.
     pub in_pkts: Field,
+    /// References, 4 bytes.
+    pub refcnt: Field,
+    /// Connections that this one controls, 4 bytes.
+    pub n_control: Field,
     /// `struct ip_vs_dest *`.
     pub dest: Field,
     /// `struct netns_ipvs *`.
@@ -122,7 +136,7 @@ pub struct Layout {
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Layout>() == (8 + 7 + 6 + 2 + 3 + 5) * size_of::<Field>() + 8);
+const _: () = assert!(size_of::<Layout>() == (15 + 7 + 6 + 2 + 3 + 5) * size_of::<Field>() + 8);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for this promise on types of globals")]

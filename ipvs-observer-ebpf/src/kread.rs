@@ -12,6 +12,23 @@ pub(crate) const IP_VS_CONN_F_ONE_PACKET: u32 = 0x2000;
 /// `IP_VS_CONN_F_TEMPLATE` of the uapi header `ip_vs.h`: a persistence template, not a connection.
 pub(crate) const IP_VS_CONN_F_TEMPLATE: u32 = 0x1000;
 
+/// `IP_VS_TCP_S_ESTABLISHED` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_ESTABLISHED: u16 = 1;
+/// `IP_VS_TCP_S_SYN_RECV` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_SYN_RECV: u16 = 3;
+/// `IP_VS_TCP_S_FIN_WAIT` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_FIN_WAIT: u16 = 4;
+/// `IP_VS_TCP_S_TIME_WAIT` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_TIME_WAIT: u16 = 5;
+/// `IP_VS_TCP_S_CLOSE` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_CLOSE: u16 = 6;
+/// `IP_VS_TCP_S_CLOSE_WAIT` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_CLOSE_WAIT: u16 = 7;
+/// `IP_VS_CONN_F_FWD_MASK` of the uapi header `ip_vs.h`: the forwarding method.
+const IP_VS_CONN_F_FWD_MASK: u32 = 0x7;
+/// `IP_VS_CONN_F_BYPASS` of the uapi header `ip_vs.h`: sent to where it was going, without a real server.
+const IP_VS_CONN_F_BYPASS: u32 = 0x4;
+
 /// Bound of the walk over CPUs, for the verifier: Debian's kernels are built for as many.
 const MAX_CPUS: u32 = 8192;
 
@@ -53,18 +70,73 @@ impl Conn {
         Ok(in_pkts == 0 && self.state()? == 0)
     }
 
-    /// Whether the connection belongs to the observed network namespace.
-    pub(crate) fn is_observed(self) -> Result<bool, Loss> {
-        is_observed(read(self.0, frozen!(LAYOUT.conn.ipvs))?)
+    /// The connection's network namespace, if it is observed.
+    #[inline(always)]
+    pub(crate) fn observed_netns(self) -> Result<Option<u32>, Loss> {
+        observed_netns(read(self.0, frozen!(LAYOUT.conn.ipvs))?)
     }
 
-    /// The identity of the real server that the connection goes to.
-    pub(crate) fn server_key(self) -> Result<ServerKey, Loss> {
+    #[inline(always)]
+    pub(crate) fn is_tcp(self) -> Result<bool, Loss> {
+        let protocol: u16 = read(self.0, frozen!(LAYOUT.conn.protocol))?;
+        Ok(protocol == u16::from(IPPROTO_TCP))
+    }
+
+    /// Whether the expiry that begins now is the connection's end: nobody else holds it and it controls no other.
+    #[inline(always)]
+    pub(crate) fn is_unused(self) -> Result<bool, Loss> {
+        let references: u32 = read(self.0, frozen!(LAYOUT.conn.refcnt))?;
+        let controlled: u32 = read(self.0, frozen!(LAYOUT.conn.n_control))?;
+        Ok(references == 1 && controlled == 0)
+    }
+
+    /// Of the client's endpoint and the virtual port, to tell connections at one address apart.
+    #[inline(always)]
+    pub(crate) fn fingerprint(self) -> Result<u32, Loss> {
+        let [a, b, c, d]: [u32; 4] = read(self.0, frozen!(LAYOUT.conn.caddr))?;
+        let client: u16 = read(self.0, frozen!(LAYOUT.conn.cport))?;
+        let service: u16 = read(self.0, frozen!(LAYOUT.conn.vport))?;
+        let ports = (u32::from(client) << 16) | u32::from(service);
+        // Odd, so that no bit is lost.
+        const SPREAD: u32 = 0x9e37_79b1;
+        let address = if self.family()? == AF_INET {
+            a
+        } else {
+            a ^ b.rotate_left(8) ^ c.rotate_left(16) ^ d.rotate_left(24)
+        };
+        Ok(address.wrapping_mul(SPREAD) ^ ports)
+    }
+
+    /// The identity of the real server that the connection in `netns` goes to, or of the bypass of its service.
+    #[inline(always)]
+    pub(crate) fn server_key(self, netns: u32) -> Result<ServerKey, Loss> {
         let dest = Dest(read(self.0, frozen!(LAYOUT.conn.dest))?);
+        let family = self.family()?;
         if dest.0 == 0 {
+            return self.bypass_key(netns, family);
+        }
+        dest.key(netns, family)
+    }
+
+    /// The pseudo-server of what a service of a firewall mark lets through to where it was going.
+    #[inline(always)]
+    fn bypass_key(self, netns: u32, family: u16) -> Result<ServerKey, Loss> {
+        let firewall_mark: u32 = read(self.0, frozen!(LAYOUT.conn.fwmark))?;
+        if self.flags()? & IP_VS_CONN_F_FWD_MASK != IP_VS_CONN_F_BYPASS || firewall_mark == 0 {
             return Err(Loss::Unbound);
         }
-        dest.key(self.family()?)
+        Ok(ServerKey {
+            virtual_address: [0; 16],
+            address: [0; 16],
+            netns,
+            firewall_mark,
+            family,
+            protocol: 0,
+            virtual_port: 0,
+            port: 0,
+            server_family: family,
+            written: 0,
+        })
     }
 
     fn family(self) -> Result<u16, Loss> {
@@ -82,13 +154,14 @@ impl Conn {
 pub(crate) struct Dest(pub(crate) u64);
 
 impl Dest {
-    /// Its identity under a service of `service_family`.
+    /// Its identity under a service of `service_family` in `netns`.
     #[inline(always)]
-    pub(crate) fn key(self, service_family: u16) -> Result<ServerKey, Loss> {
+    pub(crate) fn key(self, netns: u32, service_family: u16) -> Result<ServerKey, Loss> {
         let server_family = read(self.0, frozen!(LAYOUT.dest.af))?;
         let mut key = ServerKey {
             virtual_address: [0; 16],
             address: read_address(self.0, frozen!(LAYOUT.dest.addr), server_family)?,
+            netns,
             firewall_mark: read(self.0, frozen!(LAYOUT.dest.vfwmark))?,
             family: service_family,
             protocol: 0,
@@ -143,16 +216,19 @@ pub(crate) fn live_counters(
 pub(crate) struct Service(pub(crate) u64);
 
 impl Service {
-    /// Whether the service belongs to the observed network namespace.
-    pub(crate) fn is_observed(self) -> Result<bool, Loss> {
-        is_observed(read(self.0, frozen!(LAYOUT.service.ipvs))?)
+    /// The service's network namespace, if it is observed.
+    #[inline(always)]
+    pub(crate) fn observed_netns(self) -> Result<Option<u32>, Loss> {
+        observed_netns(read(self.0, frozen!(LAYOUT.service.ipvs))?)
     }
 
-    /// The identity of the service itself, with no real server.
-    pub(crate) fn key(self) -> Result<ServerKey, Loss> {
+    /// The identity of the service itself in `netns`, with no real server.
+    #[inline(always)]
+    pub(crate) fn key(self, netns: u32) -> Result<ServerKey, Loss> {
         let mut key = ServerKey {
             virtual_address: [0; 16],
             address: [0; 16],
+            netns,
             firewall_mark: read(self.0, frozen!(LAYOUT.service.fwmark))?,
             family: read(self.0, frozen!(LAYOUT.service.af))?,
             protocol: 0,
@@ -235,10 +311,13 @@ fn network_header_bytes(ctx: &ProbeContext, conn: Conn, data: u64) -> Result<u32
     Ok(u32::from(version_and_words & 0xf) * 4)
 }
 
-fn is_observed(netns_ipvs: u64) -> Result<bool, Loss> {
+/// The inode number of the namespace of a `struct netns_ipvs`, if it is observed.
+#[inline(always)]
+fn observed_netns(netns_ipvs: u64) -> Result<Option<u32>, Loss> {
     let net: u64 = read(netns_ipvs, frozen!(LAYOUT.netns_ipvs_net))?;
     let inum: u32 = read(net, frozen!(LAYOUT.net_inum))?;
-    Ok(inum == frozen!(SETTINGS.netns))
+    let observed = frozen!(SETTINGS.netns);
+    Ok((observed == 0 || observed == inum).then_some(inum))
 }
 
 /// An address as [`ServerKey`] keeps it.
@@ -259,8 +338,9 @@ fn read<T>(base: u64, field: Field) -> Result<T, Loss> {
     read_at(base + u64::from(field.offset))
 }
 
+/// What lies at `address`.
 #[inline(always)]
-fn read_at<T>(address: u64) -> Result<T, Loss> {
+pub(crate) fn read_at<T>(address: u64) -> Result<T, Loss> {
     // SAFETY: the helper checks the address and fails on one that is not mapped; every type read here takes any bit pattern.
     unsafe { bpf_probe_read_kernel(address as *const T) }.map_err(|_| Loss::Unreadable)
 }

@@ -5,13 +5,21 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use ipvs_observer_common::{Connection, Loss, Measure, phase};
+use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 
 use crate::{
-    kread::{Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_CONN_F_SYNC, IP_VS_CONN_F_TEMPLATE},
-    maps::CONNECTIONS,
-    record::{count, count_loss, map_loss, observe, settle, slot_of},
+    kread::{
+        Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_CONN_F_SYNC, IP_VS_CONN_F_TEMPLATE, IP_VS_TCP_S_CLOSE,
+        IP_VS_TCP_S_SYN_RECV,
+    },
+    maps::{CONNECTIONS, HALF_OPEN},
+    record::{count, count_loss, is_on, map_loss, observe, settle},
+    slots::slot_of,
+    transition::count_reset,
 };
+
+/// `ENOENT`, negated as helpers return it.
+const ENOENT: i32 = -2;
 
 /// `struct ip_vs_conn *ip_vs_conn_new(const struct ip_vs_conn_param *p, …)`, 5.16 to 7.2.
 ///
@@ -22,15 +30,35 @@ fn ip_vs_conn_new(ctx: RetProbeContext) -> u32 {
 }
 
 fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
-    /// Not a connection, or one that is not new: its first packet tells.
-    const OTHERS: u32 = IP_VS_CONN_F_TEMPLATE | IP_VS_CONN_F_SYNC;
     let conn = Conn(ctx.ret());
-    if conn.0 == 0 || conn.flags()? & OTHERS != 0 || !conn.is_observed()? {
+    if conn.0 == 0 {
         return Ok(());
     }
-    let slot = track(conn, true)?;
-    debug!(ctx, "connection {:x} goes to slot {}", conn.0, slot);
-    Ok(())
+    let flags = conn.flags()?;
+    // Neither is a new connection: of one that the sync daemon made, the first packet makes the record.
+    let other = if flags & IP_VS_CONN_F_SYNC != 0 {
+        Event::Synchronised
+    } else if flags & IP_VS_CONN_F_TEMPLATE != 0 {
+        Event::PersistenceMiss
+    } else {
+        if conn.observed_netns()?.is_none() {
+            return Ok(());
+        }
+        let slot = track(conn, true)?;
+        debug!(ctx, "connection {:x} goes to slot {}", conn.0, slot);
+        if flags & IP_VS_CONN_F_ONE_PACKET != 0 {
+            return count(slot, Event::OnePacket);
+        }
+        return Ok(());
+    };
+    // Templates that the sync daemon made are no miss of anybody.
+    if flags & IP_VS_CONN_F_SYNC != 0 && flags & IP_VS_CONN_F_TEMPLATE != 0 {
+        return Ok(());
+    }
+    match conn.observed_netns()? {
+        Some(netns) => count(slot_of(&conn.server_key(netns)?)?, other),
+        None => Ok(()),
+    }
 }
 
 /// `void ip_vs_conn_expire(struct timer_list *t)`, 5.16 to 7.2.
@@ -43,12 +71,32 @@ fn ip_vs_conn_expire(ctx: ProbeContext) -> u32 {
 
 fn try_conn_expire(ctx: &ProbeContext) -> Result<(), Loss> {
     let conn = Conn::from_timer(ctx.arg(0).ok_or(Loss::Unreadable)?);
-    if conn.flags()? & IP_VS_CONN_F_ONE_PACKET == 0 || record_of(conn).is_none() {
+    let flags = conn.flags()?;
+    let record = record_of(conn);
+    if flags & IP_VS_CONN_F_ONE_PACKET != 0 {
+        return match record {
+            // SAFETY: see `record_of`.
+            Some(record) => end(conn, unsafe { (*record).slot }),
+            None => Ok(()),
+        };
+    }
+    if record.is_none() && flags & IP_VS_CONN_F_TEMPLATE == 0 {
+        return expired_unseen(conn);
+    }
+    Ok(())
+}
+
+/// A half-open connection whose record made room for another was not answered all the same.
+#[inline(never)]
+fn expired_unseen(conn: Conn) -> Result<(), Loss> {
+    if conn.state()? != IP_VS_TCP_S_SYN_RECV || !conn.is_tcp()? || !conn.is_unused()? {
         return Ok(());
     }
-    CONNECTIONS
-        .remove(&conn.0)
-        .map_err(|error| map_loss(error, Loss::Map))
+    let Some(netns) = conn.observed_netns()? else {
+        return Ok(());
+    };
+    count_loss(Loss::HalfOpenEvicted);
+    count(slot_of(&conn.server_key(netns)?)?, Event::Unanswered)
 }
 
 /// `static void ip_vs_conn_rcu_free(struct rcu_head *head)`, 5.16 to 7.2: once for each connection that is not one-packet.
@@ -64,22 +112,45 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
     };
     // SAFETY: the connection is unlinked, so no packet of it is in flight on another CPU.
     let record = unsafe { &mut *record };
-    let unanswered = matches!(record.phase, phase::SYN | phase::SYN_ACK);
     let slot = record.slot;
+    if record.fingerprint != conn.fingerprint()? {
+        count_loss(Loss::Stale);
+        return end(conn, slot);
+    }
+    let unanswered = matches!(record.phase, phase::SYN | phase::SYN_ACK);
     let settled = settle_duration(record);
-    CONNECTIONS
-        .remove(&conn.0)
-        .map_err(|error| map_loss(error, Loss::Map))?;
+    let was_reset = conn.state()? == IP_VS_TCP_S_CLOSE && conn.is_tcp()?;
+    if was_reset {
+        count_reset(record)?;
+    }
+    end(conn, slot)?;
     if unanswered {
-        count(slot, |counters| counters.unanswered += 1)?;
+        count(slot, Event::Unanswered)?;
     }
     settled
 }
 
-/// The record of `conn`, if it has one.
+/// Takes the record of `conn` away.
+#[inline(always)]
+fn end(conn: Conn, slot: u32) -> Result<(), Loss> {
+    if let Err(error) = CONNECTIONS.remove(&conn.0) {
+        if error != ENOENT {
+            return Err(map_loss(error, Loss::Map));
+        }
+        HALF_OPEN
+            .remove(&conn.0)
+            .map_err(|error| map_loss(error, Loss::Map))?;
+    }
+    count(slot, Event::RecordEnded)
+}
+
+/// The record of `conn`, if it has one: it lives until the connection is freed, which waits for the packets in flight,
+/// or until a half-open one makes room for another.
 #[inline(always)]
 pub(crate) fn record_of(conn: Conn) -> Option<*mut Connection> {
-    CONNECTIONS.get_ptr_mut(&conn.0)
+    CONNECTIONS
+        .get_ptr_mut(&conn.0)
+        .or_else(|| HALF_OPEN.get_ptr_mut(&conn.0))
 }
 
 /// Makes a record for `conn` in place of any other, and gives its slot.
@@ -87,27 +158,61 @@ pub(crate) fn record_of(conn: Conn) -> Option<*mut Connection> {
 /// A connection that cannot be given to a server is a loss; it gets a record all the same, so that it is one only once.
 #[inline(always)]
 pub(crate) fn track(conn: Conn, is_fresh: bool) -> Result<u32, Loss> {
-    let slot = match conn.server_key().and_then(|key| slot_of(&key)) {
+    let netns = conn.observed_netns()?.ok_or(Loss::Unreadable)?;
+    let slot = match conn.server_key(netns).and_then(|key| slot_of(&key)) {
         Ok(slot) => slot,
         Err(loss) => {
             count_loss(loss);
             Connection::NO_SLOT
         }
     };
+    let fingerprint = conn.fingerprint()?;
     let is_new = is_fresh && slot != Connection::NO_SLOT;
-    let record = if is_new {
-        Connection::fresh(slot)
+    let mut record = if is_new {
+        Connection::fresh(slot, fingerprint)
     } else {
-        Connection::preexisting(slot)
+        Connection::preexisting(slot, fingerprint)
     };
+    if is_on(Measure::Response) && !is_new {
+        record.phase = phase::TURNS;
+    }
+    if is_new && conn.is_tcp()? {
+        record.flags |= Connection::HALF_OPEN;
+        // What a missed end left among the others would hide the new one.
+        let _ = CONNECTIONS.remove(&conn.0);
+        HALF_OPEN
+            .insert(&conn.0, &record, 0)
+            .map_err(|error| map_loss(error, Loss::ConnectionsFull))?;
+    } else {
+        CONNECTIONS
+            .insert(&conn.0, &record, 0)
+            .map_err(|error| map_loss(error, Loss::ConnectionsFull))?;
+    }
+    count(slot, Event::RecordMade)?;
+    // Not before: without room for a record every packet comes here.
+    if !is_new {
+        count(slot, Event::Preexisting)?;
+    }
+    Ok(slot)
+}
+
+/// Moves the record of a connection that has had its handshake to those that stay.
+///
+/// Without room there it stays where it is, for as long as no newer one needs its place.
+#[inline(never)]
+pub(crate) fn promote(conn: Conn) -> Result<(), Loss> {
+    let Some(half_open) = HALF_OPEN.get_ptr_mut(&conn.0) else {
+        return Ok(());
+    };
+    // SAFETY: see `record_of`.
+    let mut record = unsafe { *half_open };
+    record.flags &= !Connection::HALF_OPEN;
     CONNECTIONS
         .insert(&conn.0, &record, 0)
         .map_err(|error| map_loss(error, Loss::ConnectionsFull))?;
-    // Not before: without room for a record every packet comes here.
-    if !is_new {
-        count(slot, |counters| counters.preexisting += 1)?;
-    }
-    Ok(slot)
+    HALF_OPEN
+        .remove(&conn.0)
+        .map_err(|error| map_loss(error, Loss::Map))
 }
 
 /// Records the duration of a connection, once.

@@ -35,7 +35,7 @@ fn try_fill_service(ctx: &ProbeContext) -> Result<(), Loss> {
     )?;
     let entry = next_entry()?;
     // SAFETY: see `next_entry`.
-    unsafe { (*entry).key = service.key()? };
+    unsafe { (*entry).key = service.key(0)? };
     publish(entry, counters)
 }
 
@@ -57,7 +57,7 @@ fn try_fill_dest(ctx: &ProbeContext) -> Result<(), Loss> {
     )?;
     let entry = next_entry()?;
     // SAFETY: see `next_entry`.
-    unsafe { (*entry).key = dest.key(0)? };
+    unsafe { (*entry).key = dest.key(0, 0)? };
     publish(entry, counters)
 }
 

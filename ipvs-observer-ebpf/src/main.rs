@@ -6,6 +6,11 @@
 
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "this target has atomic adds, and no other way to ask for one"
+)]
 #![expect(
     unsafe_code,
     reason = "programs read kernel memory and write into maps by pointer"
@@ -27,6 +32,7 @@ mod maps;
 mod pairing;
 mod record;
 mod schedule;
+mod slots;
 mod transition;
 
 /// Which kernel helpers may be called: those that ask for a GPL-compatible licence.

@@ -4,22 +4,42 @@
 //! a per-CPU map cannot be mapped, and each bpf(2) read of one keeps the probes of that CPU from running for a moment.
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
-    macros::map,
-    maps::{Array, HashMap, Queue},
+    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
+    btf_maps::{self, ArrayOfMaps},
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LruHashMap, Queue},
 };
 use ipvs_observer_common::{
-    Connection, Control, CpuBlock, LIVE_ENTRIES, LiveEntry, ServerBlock, ServerKey,
-    maps::MAX_CONNECTIONS,
+    Coarse, Connection, Control, Counters, CpuBlock, Fine, LIVE_ENTRIES, LiveEntry, Medium,
+    ServerKey, maps::MAX_CHUNKS,
 };
 
 use crate::pairing::Entry;
 
-/// Slots × CPUs; the agent sets the size from the table and the number of CPUs.
-#[map]
-pub(crate) static SERVERS: Array<ServerBlock> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+const OUTER: usize = MAX_CHUNKS as usize;
+/// The agent makes each chunk as large as its partitions ask for.
+const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 
-/// Slots; written once, when a slot is given to a server.
+/// Chunks of slots, which the agent adds as the table grows.
+#[btf_map]
+pub(crate) static COUNTERS: ArrayOfMaps<btf_maps::Array<Counters, 1, INNER>, OUTER> =
+    ArrayOfMaps::new();
+
+/// As [`COUNTERS`], if octaves are cut as finely as this; empty otherwise, as the next two.
+#[btf_map]
+pub(crate) static FINE: ArrayOfMaps<btf_maps::Array<Fine, 1, INNER>, OUTER> = ArrayOfMaps::new();
+
+/// See [`FINE`].
+#[btf_map]
+pub(crate) static MEDIUM: ArrayOfMaps<btf_maps::Array<Medium, 1, INNER>, OUTER> =
+    ArrayOfMaps::new();
+
+/// See [`FINE`].
+#[btf_map]
+pub(crate) static COARSE: ArrayOfMaps<btf_maps::Array<Coarse, 1, INNER>, OUTER> =
+    ArrayOfMaps::new();
+
+/// Slots; written when a slot is given to a server.
 #[map]
 pub(crate) static SERVER_KEYS: Array<ServerKey> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -41,10 +61,13 @@ pub(crate) static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(1, 0);
 
 /// Preallocated, since allocation inside a probe is not safe before 6.1.
 #[map]
-pub(crate) static CONNECTIONS: HashMap<u64, Connection> =
-    HashMap::with_max_entries(MAX_CONNECTIONS, 0);
+pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(1, 0);
 
-/// Calls that have not returned: at most one for each task and interrupt level that is inside `ip_vs_schedule` or `ip_vs_leave`.
+/// Room of its own for connections that have not had their handshake, so that a flood of SYNs drives out its own only.
+#[map]
+pub(crate) static HALF_OPEN: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(1, 0);
+
+/// Calls that have not returned: at most one for each task and interrupt level that is inside a function that is paired.
 #[map]
 pub(crate) static ENTRIES: HashMap<u64, Entry> = HashMap::with_max_entries(4096, 0);
 

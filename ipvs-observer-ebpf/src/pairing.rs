@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) at_ns: u64,
     /// Its first argument, the service.
     pub(crate) service: u64,
+    /// Its fourth argument.
+    pub(crate) fourth: u64,
 }
 
 /// Remembers the call that `ctx` enters.
@@ -29,6 +31,7 @@ pub(crate) fn enter(ctx: &ProbeContext) -> Result<(), Loss> {
     let entry = Entry {
         at_ns: now_ns(),
         service: ctx.arg(0).ok_or(Loss::Unreadable)?,
+        fourth: ctx.arg(3).ok_or(Loss::Unreadable)?,
     };
     ENTRIES
         .insert(&key, &entry, 0)

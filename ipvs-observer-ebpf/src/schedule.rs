@@ -4,19 +4,21 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use ipvs_observer_common::{Loss, Measure};
+use ipvs_observer_common::{Event, Loss, Measure};
 
 use crate::{
-    kread::{Conn, Service},
+    kread::{Conn, Service, read_at},
     life::record_of,
-    pairing::{enter, leave, now_ns},
-    record::{count, observe, settle, slot_of},
+    pairing::{Entry, enter, leave, now_ns},
+    record::{count, observe, settle},
+    slots::slot_of,
 };
 
 /// `NF_DROP` of the uapi header `netfilter.h`.
 const NF_DROP: u32 = 0;
 
-/// `struct ip_vs_conn *ip_vs_schedule(struct ip_vs_service *svc, struct sk_buff *skb, …)`, 5.16 to 7.2.
+/// `struct ip_vs_conn *ip_vs_schedule(struct ip_vs_service *svc, struct sk_buff *skb, struct ip_vs_proto_data *pd,
+/// int *ignored, …)`, 5.16 to 7.2.
 #[kprobe]
 fn ip_vs_schedule(ctx: ProbeContext) -> u32 {
     settle(enter(&ctx))
@@ -31,16 +33,34 @@ fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     let conn = Conn(ctx.ret());
     let entry = leave(ctx);
     if conn.0 == 0 {
-        return Ok(());
+        return not_scheduled(entry?);
     }
     let slot = match record_of(conn) {
         // SAFETY: the slot is written before the record is inserted; the connection cannot end before this call does.
         Some(record) => unsafe { (*record).slot },
-        None if conn.is_observed()? => slot_of(&conn.server_key()?)?,
-        None => return Ok(()),
+        None => match conn.observed_netns()? {
+            Some(netns) => slot_of(&conn.server_key(netns)?)?,
+            None => return Ok(()),
+        },
     };
-    count(slot, |counters| counters.scheduled += 1)?;
+    count(slot, Event::Scheduled)?;
     observe(slot, Measure::Schedule, now_ns() - entry?.at_ns)
+}
+
+/// Without a connection the caller drops the packet at once if `ignored` is negative; else `ip_vs_leave` decides.
+fn not_scheduled(entry: Entry) -> Result<(), Loss> {
+    let ignored: i32 = read_at(entry.fourth)?;
+    if ignored >= 0 {
+        return Ok(());
+    }
+    count_for_service(Service(entry.service), Event::NoConnection)
+}
+
+fn count_for_service(service: Service, event: Event) -> Result<(), Loss> {
+    match service.observed_netns()? {
+        Some(netns) => count(slot_of(&service.key(netns)?)?, event),
+        None => Ok(()),
+    }
 }
 
 /// `int ip_vs_leave(struct ip_vs_service *svc, struct sk_buff *skb, …)`, 5.16 to 7.2.
@@ -56,9 +76,8 @@ fn ip_vs_leave_return(ctx: RetProbeContext) -> u32 {
 
 fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     let service = Service(leave(ctx)?.service);
-    if ctx.ret::<u32>() != NF_DROP || !service.is_observed()? {
+    if ctx.ret::<u32>() != NF_DROP {
         return Ok(());
     }
-    let slot = slot_of(&service.key()?)?;
-    count(slot, |counters| counters.no_destination += 1)
+    count_for_service(service, Event::NoDestination)
 }

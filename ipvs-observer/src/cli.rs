@@ -197,6 +197,18 @@ pub struct TopArguments {
     /// How many real servers a block shows; 0 for all [default: 20].
     #[arg(short = 'n', long, value_name = "ROWS")]
     pub rows: Option<usize>,
+    /// Latencies to measure: names, `default` or `all`; with `+` or `-` before a name, beside or without the default ones.
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    pub measure: Option<String>,
+    /// Kernel memory that the maps may take, such as 512M [default: 256M].
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<String>,
+    /// Connections to follow at the same time after their handshake [default: 524288].
+    #[arg(long, value_name = "NUMBER")]
+    pub max_connections: Option<u32>,
+    /// Connections to follow at the same time before it [default: 65536].
+    #[arg(long, value_name = "NUMBER")]
+    pub max_half_open: Option<u32>,
     /// Created once the probes are attached, so that a test can wait for it.
     #[arg(long, hide = true, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -245,6 +257,12 @@ pub enum SortColumn {
     Handshake,
     /// From request to response.
     FirstByte,
+    /// From each request to its response.
+    Response,
     /// From first to last packet.
     Duration,
+    /// What forwarding takes.
+    Xmit,
+    /// What the whole hook takes.
+    Hook,
 }

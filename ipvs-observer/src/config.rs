@@ -3,6 +3,7 @@
 //! Here is what commands have in common; what each means by its own options is in `config/`.
 
 mod list;
+mod measure;
 mod top;
 
 use std::{
@@ -16,7 +17,7 @@ use thiserror::Error;
 
 pub use self::{
     list::{List, Subject},
-    top::Top,
+    top::{Measuring, Top},
 };
 use crate::{
     cli::{Arguments, Command, CommonArguments, OutputFormat, SchemaOf, SortColumn},
@@ -59,6 +60,10 @@ struct File {
     output: Option<OutputFormat>,
     rows: Option<usize>,
     sort: Option<SortColumn>,
+    measure: Option<String>,
+    max_memory: Option<String>,
+    max_connections: Option<u32>,
+    max_half_open: Option<u32>,
 }
 
 /// A configuration that cannot be meant.
@@ -99,6 +104,18 @@ pub enum ConfigError {
     /// Options that exclude each other.
     #[error("{0} cannot be used with {1}")]
     Conflict(&'static str, &'static str),
+    /// Not a measure.
+    #[error("{0:?} is no measure: write some of {names}, all or default, separated by commas", names = measure::names())]
+    Measure(String),
+    /// A list of measures that leaves none.
+    #[error("--measure leaves nothing to measure")]
+    NoMeasure,
+    /// A number of bytes cannot be read.
+    #[error("cannot read the size {0:?}: write a number with K, M or G, as 512M")]
+    Size(String),
+    /// A number that must not be 0.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
     /// A service or server cannot be read.
     #[error(transparent)]
     Filter(#[from] FilterError),

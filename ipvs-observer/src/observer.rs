@@ -13,7 +13,7 @@ use crate::{
         resolve::{Refusal, resolve},
     },
     clock,
-    config::Top,
+    config::{Measuring, Top},
     error::{RunError, one_line},
     ipvs::{
         netlink::{Ipvs, NetlinkError},
@@ -28,9 +28,6 @@ use crate::{
     probe::{LiveCounters, LiveRequest, Probes, ProgramLog, Request},
     signals::{Ending, Signals},
 };
-
-/// Places for real servers and services that are configured while the agent runs.
-const SPARE_SERVERS: usize = 64;
 
 /// Observes until the end that `config` names, a signal, or the end of the reader.
 pub async fn run(config: Top) -> Result<Ending, RunError> {
@@ -76,7 +73,7 @@ impl Observer {
         }
         let table = ipvs.table(&mut |_, _| None)?;
         config.selection.check(&table)?;
-        let mut probes = start_probes(&kernel, &table)?;
+        let mut probes = start_probes(&kernel, &table, &config.measuring)?;
         let uname = rustix::system::uname();
         let run = Run {
             host: uname.nodename().to_string_lossy().into_owned(),
@@ -93,6 +90,7 @@ impl Observer {
         let packets = read_packets(&kernel);
         // What passed while the probes were being attached was seen by some of them only.
         drop(probes.drain());
+        probes.follow(&table)?;
         Ok(Self {
             kernel,
             ipvs,
@@ -154,6 +152,9 @@ impl Observer {
         let began = clock::now().monotonic;
         let table = self.table()?;
         let took = clock::now().monotonic.saturating_sub(began);
+        if !table.torn {
+            self.probes.follow(&table)?;
+        }
         let sample = Sample {
             at,
             readings,
@@ -210,7 +211,7 @@ fn read_packets(kernel: &Kernel) -> Option<u64> {
         .ok()
 }
 
-fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
+fn start_probes(kernel: &Kernel, table: &Table, measuring: &Measuring) -> Result<Probes, RunError> {
     let images = kernel.btf()?;
     let btf = Btf::parse(&images.base, images.ip_vs.as_deref())?;
     let resolved = resolve(&btf);
@@ -227,7 +228,11 @@ fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
     let request = Request {
         // The kernel's inode numbers of namespaces are `unsigned int`.
         netns: u32::try_from(netns).unwrap_or_default(),
-        servers: u32::try_from(configured + configured / 4 + SPARE_SERVERS).unwrap_or(u32::MAX),
+        measures: measuring.measures.clone(),
+        memory_bytes: measuring.memory_bytes,
+        connections: measuring.connections,
+        half_open: measuring.half_open,
+        configured,
         live: LiveRequest::of(kernel)?,
         with_log: log::max_level() >= log::LevelFilter::Debug,
     };

@@ -2,7 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{ConfigError, DEFAULT_INTERVAL, File, selection, time, window};
+use ipvs_observer_common::Measure;
+
+use super::{
+    ConfigError, DEFAULT_INTERVAL, File,
+    measure::{DEFAULT_CONNECTIONS, DEFAULT_HALF_OPEN, DEFAULT_MEMORY_BYTES, bytes, measures},
+    selection, time, window,
+};
 use crate::{
     cli::{CommonArguments, OutputFormat, SortColumn, TopArguments},
     model::filter::Selection,
@@ -27,8 +33,42 @@ pub struct Top {
     pub sort: SortColumn,
     /// How many real servers a text block shows; `None` is all.
     pub rows: Option<usize>,
+    /// What is measured.
+    pub measuring: Measuring,
     /// Created once the probes are attached.
     pub ready_file: Option<PathBuf>,
+}
+
+/// What the programs shall measure, and with how much memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measuring {
+    /// The latencies.
+    pub measures: Vec<Measure>,
+    /// Bytes that the maps may take.
+    pub memory_bytes: u64,
+    /// Connections followed after their handshake.
+    pub connections: u32,
+    /// Connections followed before it.
+    pub half_open: u32,
+}
+
+impl Measuring {
+    fn resolve(top: &TopArguments, file: &File) -> Result<Self, ConfigError> {
+        let list = top.measure.as_ref().or(file.measure.as_ref());
+        let memory = top.max_memory.as_ref().or(file.max_memory.as_ref());
+        let connections = top.max_connections.or(file.max_connections);
+        let half_open = top.max_half_open.or(file.max_half_open);
+        let not_zero = |option, number| match number {
+            Some(0) => Err(ConfigError::Zero(option)),
+            number => Ok(number),
+        };
+        Ok(Self {
+            measures: measures(list.map(String::as_str))?,
+            memory_bytes: memory.map_or(Ok(DEFAULT_MEMORY_BYTES), |text| bytes(text))?,
+            connections: not_zero("--max-connections", connections)?.unwrap_or(DEFAULT_CONNECTIONS),
+            half_open: not_zero("--max-half-open", half_open)?.unwrap_or(DEFAULT_HALF_OPEN),
+        })
+    }
 }
 
 impl Top {
@@ -48,6 +88,7 @@ impl Top {
             output: top.output.or(file.output).unwrap_or_default(),
             sort: top.sort.or(file.sort).unwrap_or_default(),
             rows: (rows > 0).then_some(rows),
+            measuring: Measuring::resolve(top, file)?,
             ready_file: top.ready_file.clone(),
         })
     }

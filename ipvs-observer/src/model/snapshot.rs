@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ipvs_observer_common::{Loss, Measure};
+use ipvs_observer_common::{Event, Loss, Measure};
 
 use super::{
     activity::Activity,
@@ -72,34 +72,26 @@ pub struct Run {
     pub kernel: String,
     /// Measures whose probes are attached.
     pub measures: Vec<Measure>,
-    /// Kinds of events whose probes are attached.
-    pub events: Vec<Events>,
+    /// Events whose probes are attached.
+    pub events: Vec<Event>,
     /// Probes that are not attached.
     pub refused_probes: Vec<RefusedProbe>,
     /// Why the kernel's counters are copies and not live, if they are.
     pub no_live: Option<String>,
 }
 
-/// Counters that come and go together with their probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Events {
-    /// `scheduled`.
-    Scheduled,
-    /// What the handshake tells, and everything else of a connection's packets.
-    Handshakes,
-    /// `no_destination`.
-    NoDestination,
-}
-
-impl Events {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Scheduled, Self::Handshakes, Self::NoDestination];
-}
-
 impl Run {
-    /// `value`, if `events` are counted at all.
-    pub fn known<T>(&self, events: Events, value: T) -> Option<T> {
-        self.events.contains(&events).then_some(value)
+    /// `value`, if `event` is counted at all.
+    pub fn known<T>(&self, event: Event, value: T) -> Option<T> {
+        self.events.contains(&event).then_some(value)
+    }
+
+    /// `value`, if any reason of a drop is counted.
+    pub fn known_drops<T>(&self, value: T) -> Option<T> {
+        self.events
+            .iter()
+            .any(|event| event.is_drop())
+            .then_some(value)
     }
 }
 

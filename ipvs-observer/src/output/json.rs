@@ -6,6 +6,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use ipvs_observer_common::Event;
 use serde::Serialize;
 
 use super::object::{
@@ -18,7 +19,7 @@ use crate::model::{
     id::{DestinationId, ServiceId},
     latency::{Distribution, Percentiles},
     rates::Rates,
-    snapshot::{Completeness, DestinationRow, Events, Row, Run, ServiceRow, Snapshot},
+    snapshot::{Completeness, DestinationRow, Row, Run, ServiceRow, Snapshot},
 };
 
 /// The snapshot as one line.
@@ -228,7 +229,7 @@ impl<'a> Encoder<'a> {
     ) -> ActivityObject {
         let run = &self.snapshot.run;
         let scheduled_per_s = activity.scheduled_per_s(span.as_secs_f64());
-        let connections_per_s = run.known(Events::Scheduled, scheduled_per_s).flatten();
+        let connections_per_s = run.known(Event::Scheduled, scheduled_per_s).flatten();
         let latencies = run.measures.iter().map(|&measure| {
             let distribution = activity.latency(measure);
             (measure.name(), latency(distribution, &mut self.percentiles))
@@ -242,31 +243,10 @@ impl<'a> Encoder<'a> {
 }
 
 fn counters(activity: &Activity, run: &Run) -> Pairs<&'static str, u64> {
-    let counters = &activity.counters;
-    let known = |events, pairs: &[(&'static str, u64)]| run.known(events, pairs.to_vec());
-    let kinds = [
-        known(Events::Scheduled, &[("scheduled", counters.scheduled)]),
-        known(
-            Events::Handshakes,
-            &[
-                ("established", counters.established),
-                ("refused", counters.refused),
-                ("syn_repeated", counters.syn_repeated),
-                ("unanswered", counters.unanswered),
-                ("server_first", counters.server_first),
-                ("data_in_syn", counters.data_in_syn),
-                ("preexisting", counters.preexisting),
-            ],
-        ),
-        known(
-            Events::NoDestination,
-            &[
-                ("dropped", activity.dropped()),
-                ("no_destination", counters.no_destination),
-            ],
-        ),
-    ];
-    Pairs(kinds.into_iter().flatten().flatten().collect())
+    let events = run.events.iter();
+    let counts = events.map(|&event| (event.name(), activity.counters.get(event)));
+    let dropped = run.known_drops(("dropped", activity.dropped()));
+    Pairs(dropped.into_iter().chain(counts).collect())
 }
 
 fn latency(distribution: &Distribution, percentiles: &mut Percentiles) -> LatencyObject {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ipvs_observer_common::{Counters, Loss, Measure, bucket_of};
+use ipvs_observer_common::{Counters, Event, FINEST_GROUPING_BITS, Loss, Measure};
 
 use crate::{
     ipvs::table::{Destination, Service, Stats, Table, Thresholds, Traffic},
@@ -14,7 +14,7 @@ use crate::{
         ledger::Ledger,
         listing::Setting,
         sample::{Readings, Sample, Timestamp},
-        snapshot::{Events, RefusedProbe, Run, Snapshot},
+        snapshot::{RefusedProbe, Run, Snapshot},
     },
 };
 
@@ -49,7 +49,7 @@ pub(super) fn distribution(measure: Measure, values_ns: &[u64], times: u64) -> D
     let mut buckets = BTreeMap::new();
     for &value in values_ns {
         *buckets
-            .entry(bucket_of(measure.range(), value))
+            .entry(measure.scale(FINEST_GROUPING_BITS).bucket_of(value))
             .or_insert(0) += times;
     }
     let extremes = values_ns
@@ -58,7 +58,8 @@ pub(super) fn distribution(measure: Measure, values_ns: &[u64], times: u64) -> D
         .min()
         .zip(values_ns.iter().copied().max());
     let sum_ns = values_ns.iter().sum::<u64>() * times;
-    Distribution::new(measure, buckets.into_iter().collect(), sum_ns, extremes)
+    let buckets = buckets.into_iter().collect();
+    Distribution::new(measure, FINEST_GROUPING_BITS, buckets, sum_ns, extremes)
 }
 
 /// A window of 2 s in which server 1 of `n_servers` had 100 connections and server 2 some refusals.
@@ -75,8 +76,8 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
     let run = Run {
         host: "director1".to_owned(),
         kernel: "6.12.1-test".to_owned(),
-        measures: Measure::ALL.to_vec(),
-        events: Events::ALL.to_vec(),
+        measures: default_measures(),
+        events: Event::ALL.to_vec(),
         refused_probes: vec![RefusedProbe {
             function: "sctp_state_transition".to_owned(),
             reason: "this kernel has no function sctp_state_transition".to_owned(),
@@ -127,14 +128,27 @@ fn at(second: u64) -> Timestamp {
     }
 }
 
+/// What is measured unless somebody says otherwise.
+fn default_measures() -> Vec<Measure> {
+    let all = Measure::ALL.into_iter();
+    all.filter(|measure| measure.is_default()).collect()
+}
+
+fn counters(events: &[(Event, u64)]) -> Counters {
+    let mut counters = Counters::default();
+    for &(event, count) in events {
+        counters.0[event as usize] = count;
+    }
+    counters
+}
+
 fn busy() -> Activity {
     let mut activity = Activity::none();
-    activity.counters = Counters {
-        scheduled: 100,
-        established: 99,
-        syn_repeated: 1,
-        ..Counters::default()
-    };
+    activity.counters = counters(&[
+        (Event::Scheduled, 100),
+        (Event::Established, 99),
+        (Event::SynRepeated, 1),
+    ]);
     for (measure, values_ns) in [
         (Measure::Schedule, [1_000, 1_500]),
         (Measure::Connect, [200_000, 250_000]),
@@ -149,17 +163,13 @@ fn busy() -> Activity {
 
 fn refusing() -> Activity {
     let mut activity = Activity::none();
-    activity.counters = Counters {
-        scheduled: 7,
-        refused: 7,
-        ..Counters::default()
-    };
+    activity.counters = counters(&[(Event::Scheduled, 7), (Event::Refused, 7)]);
     activity
 }
 
 fn dropping() -> Activity {
     let mut activity = Activity::none();
-    activity.counters.no_destination = 5;
+    activity.counters = counters(&[(Event::NoDestination, 5)]);
     activity
 }
 

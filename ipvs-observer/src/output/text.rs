@@ -6,13 +6,15 @@ mod rows;
 
 use std::time::Duration;
 
+use ipvs_observer_common::Event;
+
 use crate::{
     cli::SortColumn,
     model::{
         activity::Activity,
         circumstances::Bite,
         latency::Percentiles,
-        snapshot::{Events, Row, ServiceRow, Snapshot},
+        snapshot::{Row, ServiceRow, Snapshot},
     },
 };
 
@@ -177,15 +179,15 @@ impl Block<'_> {
         let cells = [
             stats.method.clone().unwrap_or_else(|| "-".to_owned()),
             count(stats.weight.map(u64::from)),
-            number(run.known(Events::Scheduled, scheduled_per_s).flatten()),
+            number(run.known(Event::Scheduled, scheduled_per_s).flatten()),
             number(rates.map(|rates| rates.in_packets)),
             number(rates.map(|rates| rates.out_packets)),
             number(rates.map(|rates| rates.in_bytes)),
             number(rates.map(|rates| rates.out_bytes)),
             count(stats.active),
             count(stats.inactive),
-            count(run.known(Events::Handshakes, activity.counters.refused)),
-            count(run.known(Events::NoDestination, activity.dropped())),
+            count(run.known(Event::Refused, activity.counters.get(Event::Refused))),
+            count(run.known_drops(activity.dropped())),
         ];
         if name.chars().count() > NAME_COLUMNS {
             self.line(name);

@@ -4,16 +4,17 @@ use std::{error::Error, io, iter};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, Pod,
-    maps::{Map, MapError, Queue},
+    maps::Map,
     programs::{KProbe, ProgramError},
 };
 use ipvs_observer_common::{Layout, Settings, maps};
 
 use super::{
-    LoadError, Sizes,
+    LoadError,
     log::{ProgramLog, WANTED},
     mapped::MappedArray,
     plan::{Plan, Probe},
+    sizes::Sizes,
 };
 
 /// The programs, compiled by the build script.
@@ -27,12 +28,11 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Attaches the probes of `plan`; one that the kernel does not take is refused there and the others go on.
+    /// Loads the object and makes its maps; nothing is attached yet.
     pub(super) fn new(
-        plan: &mut Plan,
         layout: &Layout,
         settings: Settings,
-        sizes: Sizes,
+        sizes: &Sizes,
         with_log: bool,
     ) -> Result<Self, LoadError> {
         let log_level = if with_log { u8::from(WANTED) } else { 0 };
@@ -40,15 +40,18 @@ impl Loaded {
             .override_global(maps::LAYOUT, layout, true)
             .override_global(maps::SETTINGS, &settings, true)
             .override_global(aya_log::LEVEL, &log_level, true)
-            .map_max_entries(maps::SERVERS, sizes.blocks()?)
-            .map_max_entries(maps::SERVER_KEYS, settings.servers)
-            .map_max_entries(maps::SLOTS, settings.servers)
-            .map_max_entries(maps::FREE_SLOTS, settings.servers)
+            .map_max_entries(maps::COUNTERS, sizes.max_chunks)
+            .map_max_entries(maps::FINE, sizes.max_chunks)
+            .map_max_entries(maps::MEDIUM, sizes.max_chunks)
+            .map_max_entries(maps::COARSE, sizes.max_chunks)
+            .map_max_entries(maps::SERVER_KEYS, sizes.max_slots())
+            .map_max_entries(maps::SLOTS, sizes.max_slots())
+            .map_max_entries(maps::FREE_SLOTS, sizes.max_slots())
             .map_max_entries(maps::CPUS, sizes.cpus)
             .map_max_entries(maps::CONNECTIONS, sizes.connections)
+            .map_max_entries(maps::HALF_OPEN, sizes.half_open)
             .load(OBJECT)
             .map_err(|error| object_error(error, sizes.bytes()))?;
-        fill_free_slots(&mut ebpf, settings.servers)?;
         let log = if with_log {
             let log = ProgramLog::new(&mut ebpf);
             Some(log.map_err(|source| LoadError::Mapping {
@@ -58,13 +61,17 @@ impl Loaded {
         } else {
             None
         };
+        Ok(Self { ebpf, log })
+    }
+
+    /// Attaches the probes of `plan`; one that the kernel does not take is refused there and the others go on.
+    pub(super) fn attach(&mut self, plan: &mut Plan) {
         for probe in plan.probes.clone() {
-            if let Err(error) = attach(&mut ebpf, probe) {
+            if let Err(error) = attach(&mut self.ebpf, probe) {
                 log::debug!("cannot attach {}: {}", probe.name, chain(&error));
                 plan.refuse(probe, summary(&error));
             }
         }
-        Ok(Self { ebpf, log })
     }
 
     /// Maps the array `name`, which has `elements`.
@@ -72,15 +79,22 @@ impl Loaded {
         &self,
         name: &'static str,
         elements: usize,
-    ) -> Result<MappedArray<T>, LoadError> {
+    ) -> Result<MappedArray, LoadError> {
         let mapping = |source| LoadError::Mapping { name, source };
         match self.ebpf.map(name) {
-            Some(Map::Array(map)) => MappedArray::new(map.fd(), elements).map_err(mapping),
+            Some(Map::Array(map)) => {
+                MappedArray::new(map.fd(), elements, size_of::<T>()).map_err(mapping)
+            }
             Some(_) | None => Err(mapping(io::Error::new(
                 io::ErrorKind::NotFound,
                 "the object has no such array",
             ))),
         }
+    }
+
+    /// The object, whose maps the agent fills.
+    pub(super) const fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
     }
 
     pub(super) fn take_log(&mut self) -> Option<ProgramLog> {
@@ -96,21 +110,6 @@ fn attach(ebpf: &mut Ebpf, probe: Probe) -> Result<(), ProgramError> {
     program.load()?;
     // The link is held by the program, which `Ebpf` holds.
     program.attach(probe.function, 0).map(drop)
-}
-
-fn fill_free_slots(ebpf: &mut Ebpf, servers: u32) -> Result<(), LoadError> {
-    let name = maps::FREE_SLOTS;
-    let error = |source| LoadError::Map { name, source };
-    let map = ebpf.map_mut(name).ok_or_else(|| {
-        error(MapError::InvalidName {
-            name: name.to_owned(),
-        })
-    })?;
-    let mut queue: Queue<_, u32> = map.try_into().map_err(error)?;
-    for slot in 0..servers {
-        queue.push(&slot, 0).map_err(error)?;
-    }
-    Ok(())
 }
 
 fn object_error(error: EbpfError, map_bytes: u64) -> LoadError {

@@ -4,6 +4,7 @@
 //! the maps, which are mapped into the agent's memory so that reading them disturbs no probe, and `decode` gives the
 //! kernel's bytes their names.
 
+mod chunks;
 mod decode;
 mod live;
 mod load;
@@ -11,31 +12,47 @@ mod log;
 mod mapped;
 mod plan;
 mod servers;
+mod sizes;
+mod slots;
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
-use ipvs_observer_common::{CpuBlock, LIVE_ENTRIES, Loss, Measure, ServerBlock, Settings, maps};
+use ipvs_observer_common::{
+    Control, CpuBlock, Event, LIVE_ENTRIES, LiveEntry, Loss, Measure, OFF, ServerKey, Settings,
+    maps,
+};
 use thiserror::Error;
 
-use self::{load::Loaded, mapped::MappedArray, plan::Plan, servers::Servers};
+use self::{
+    chunks::Chunks, load::Loaded, mapped::MappedArray, plan::Plan, servers::Servers, sizes::Limits,
+};
 use crate::{
     btf::resolve::Resolved,
+    ipvs::table::Table,
     kernel::{Kernel, Process, ReadError},
     model::{
-        sample::Readings,
-        snapshot::{Events, RefusedProbe},
+        sample::{Readings, ServerId},
+        snapshot::RefusedProbe,
     },
 };
 
-pub use self::{live::LiveCounters, log::ProgramLog};
+pub use self::{live::LiveCounters, log::ProgramLog, sizes::Sizes};
 
 /// What a run asks of the probes.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Inode number of the network namespace to observe.
     pub netns: u32,
-    /// Real servers and services there is room for.
-    pub servers: u32,
+    /// The latencies to measure.
+    pub measures: Vec<Measure>,
+    /// Bytes that the maps may take.
+    pub memory_bytes: u64,
+    /// Connections to follow after their handshake.
+    pub connections: u32,
+    /// Connections to follow before it.
+    pub half_open: u32,
+    /// Services and real servers in the table.
+    pub configured: usize,
     /// What live counters take.
     pub live: LiveRequest,
     /// Whether messages of the programs are wanted.
@@ -51,36 +68,16 @@ pub struct LiveRequest {
     pub per_cpu_offset: Result<u64, String>,
 }
 
-/// What the maps hold.
-#[derive(Clone, Copy, Debug)]
-struct Sizes {
-    servers: u32,
-    cpus: u32,
-    connections: u32,
-}
-
-impl Sizes {
-    /// Elements of the map with a block for each server and CPU.
-    fn blocks(self) -> Result<u32, LoadError> {
-        let Self { servers, cpus, .. } = self;
-        servers
-            .checked_mul(cpus)
-            .ok_or(LoadError::TooMany { servers, cpus })
-    }
-
-    const fn bytes(self) -> u64 {
-        self.servers as u64 * self.cpus as u64 * size_of::<ServerBlock>() as u64
-    }
-}
-
 /// Attached probes; dropping them detaches everything.
 #[derive(Debug)]
 pub struct Probes {
     loaded: Loaded,
     servers: Servers,
-    cpus: MappedArray<CpuBlock>,
-    n_cpus: usize,
+    cpus: MappedArray,
+    sizes: Sizes,
     plan: Plan,
+    measures: Vec<Measure>,
+    netns: u32,
     seen: Totals,
     live: Option<LiveCounters>,
 }
@@ -109,14 +106,6 @@ pub enum LoadError {
         /// Why.
         #[source]
         source: Box<aya::EbpfError>,
-    },
-    /// The kernel cannot count the elements of the map.
-    #[error("{servers} services and real servers on {cpus} CPUs are more than one map can hold")]
-    TooMany {
-        /// Places for them.
-        servers: u32,
-        /// CPUs that may run.
-        cpus: u32,
     },
     /// A map is not what it should be.
     #[error("cannot use the map {name}")]
@@ -155,15 +144,22 @@ impl LiveRequest {
         })
     }
 
-    fn settings(&self, netns: u32, sizes: Sizes) -> Settings {
+    fn settings(&self, netns: u32, sizes: &Sizes, measures: &[Measure]) -> Settings {
+        let mut positions = [OFF; 16];
+        for (position, &measure) in (0_u8..).zip(measures) {
+            positions[measure as usize] = position;
+        }
         Settings {
             netns,
-            servers: sizes.servers,
+            partitions: sizes.partitions,
             process: self.process.id,
             cpus: sizes.cpus,
             pid_namespace_device: self.process.namespace_device,
             pid_namespace_inode: self.process.namespace_inode,
             per_cpu_offset: *self.per_cpu_offset.as_ref().unwrap_or(&0),
+            grouping_bits: sizes.grouping_bits,
+            measures: sizes.measures,
+            positions,
         }
     }
 
@@ -185,18 +181,20 @@ pub struct LiveProbes {
 impl LiveProbes {
     /// Loads and attaches them.
     pub fn start(resolved: &Resolved, request: &LiveRequest) -> Result<Self, LoadError> {
-        let possible =
-            aya::util::nr_cpus().map_err(|(path, source)| LoadError::Cpus(path, source))?;
         // The object has all maps, of which only the log is used.
-        let sizes = Sizes {
-            servers: 1,
-            cpus: possible.get(),
+        let sizes = Sizes::choose(&Limits {
+            memory_bytes: 0,
             connections: 1,
-        };
+            half_open: 1,
+            cpus: possible_cpus()?,
+            measures: 0,
+            configured: 0,
+        });
         let mut plan = Plan::live(resolved);
         request.restrict(&mut plan);
-        let settings = request.settings(0, sizes);
-        let loaded = Loaded::new(&mut plan, &resolved.layout, settings, sizes, false)?;
+        let settings = request.settings(0, &sizes, &[]);
+        let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, false)?;
+        loaded.attach(&mut plan);
         if !plan.has_live() {
             return Err(LoadError::NothingAttached(plan.reasons()));
         }
@@ -214,43 +212,44 @@ impl LiveProbes {
 }
 
 fn live_counters(loaded: &Loaded) -> Result<LiveCounters, LoadError> {
-    let log = loaded.map_array(maps::LIVE, LIVE_ENTRIES as usize)?;
+    let log = loaded.map_array::<LiveEntry>(maps::LIVE, LIVE_ENTRIES as usize)?;
     Ok(LiveCounters::new(log))
+}
+
+fn possible_cpus() -> Result<u32, LoadError> {
+    let possible = aya::util::nr_cpus();
+    let possible = possible.map_err(|(path, source)| LoadError::Cpus(path, source))?;
+    Ok(possible.get())
 }
 
 impl Probes {
     /// Loads the programs for the kernel of `resolved` and attaches those that fit it.
     pub fn start(resolved: &Resolved, request: &Request) -> Result<Self, LoadError> {
-        let possible =
-            aya::util::nr_cpus().map_err(|(path, source)| LoadError::Cpus(path, source))?;
-        let sizes = Sizes {
-            servers: request.servers,
-            cpus: possible.get(),
-            connections: maps::MAX_CONNECTIONS,
-        };
-        let settings = request.live.settings(request.netns, sizes);
         let mut plan = Plan::full(resolved);
         request.live.restrict(&mut plan);
-        let loaded = Loaded::new(
-            &mut plan,
-            &resolved.layout,
-            settings,
-            sizes,
-            request.with_log,
-        )?;
-        if plan.measures().is_empty() {
+        let measures = plan.measures(&request.measures);
+        let sizes = Sizes::choose(&Limits {
+            memory_bytes: request.memory_bytes,
+            connections: request.connections,
+            half_open: request.half_open,
+            cpus: possible_cpus()?,
+            measures: u32::try_from(measures.len()).unwrap_or(u32::MAX),
+            configured: request.configured,
+        });
+        let settings = request.live.settings(request.netns, &sizes, &measures);
+        let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, request.with_log)?;
+        let mut servers = Servers::new(
+            Chunks::new(sizes),
+            loaded.map_array::<ServerKey>(maps::SERVER_KEYS, sizes.max_slots() as usize)?,
+            loaded.map_array::<Control>(maps::CONTROL, 1)?,
+            measures.clone(),
+        );
+        servers.grow_to(loaded.ebpf(), sizes.chunks)?;
+        loaded.attach(&mut plan);
+        if plan.measures(&measures).is_empty() {
             return Err(LoadError::NothingAttached(plan.reasons()));
         }
-        let n_cpus = possible.get() as usize;
-        let slots = request.servers as usize;
-        let servers = Servers::new(
-            loaded.map_array(maps::SERVERS, n_cpus * slots)?,
-            loaded.map_array(maps::SERVER_KEYS, slots)?,
-            loaded.map_array(maps::CONTROL, 1)?,
-            n_cpus,
-            slots,
-        );
-        let cpus = loaded.map_array(maps::CPUS, n_cpus)?;
+        let cpus = loaded.map_array::<CpuBlock>(maps::CPUS, sizes.cpus as usize)?;
         let live = if plan.has_live() {
             Some(live_counters(&loaded)?)
         } else {
@@ -260,11 +259,29 @@ impl Probes {
             loaded,
             servers,
             cpus,
-            n_cpus,
+            sizes,
             plan,
+            measures,
+            netns: request.netns,
             seen: Totals::default(),
             live,
         })
+    }
+
+    /// Follows the table: gives slots to its services, makes room for its servers, takes back what others leave.
+    pub fn follow(&mut self, table: &Table) -> Result<(), LoadError> {
+        let ids = table.services.iter().flat_map(|service| {
+            let servers = service.destinations.iter();
+            let servers = servers.map(|server| (service.id, Some(server.id)));
+            servers.chain([(service.id, None)])
+        });
+        let ids: BTreeSet<ServerId> = ids.collect();
+        self.servers.follow(self.loaded.ebpf(), self.netns, &ids)
+    }
+
+    /// What the maps hold and take.
+    pub const fn sizes(&self) -> &Sizes {
+        &self.sizes
     }
 
     /// The counters that the kernel logs during a dump, where its programs are attached.
@@ -290,11 +307,11 @@ impl Probes {
 
     /// The measures whose probes are attached.
     pub fn measures(&self) -> Vec<Measure> {
-        self.plan.measures()
+        self.plan.measures(&self.measures)
     }
 
-    /// The kinds of events whose probes are attached.
-    pub fn events(&self) -> Vec<Events> {
+    /// The events whose probes are attached.
+    pub fn events(&self) -> Vec<Event> {
         self.plan.events()
     }
 
@@ -315,8 +332,8 @@ impl Probes {
 
     fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for cpu in 0..self.n_cpus {
-            let block = self.cpus.read(cpu);
+        for cpu in 0..self.sizes.cpus as usize {
+            let block: CpuBlock = self.cpus.read_at(cpu, 0);
             totals.transitions = totals.transitions.wrapping_add(block.transitions);
             for (sum, count) in totals.losses.iter_mut().zip(block.losses) {
                 *sum = sum.wrapping_add(count);

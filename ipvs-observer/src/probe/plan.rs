@@ -1,11 +1,8 @@
 //! Which probes are attached and why others are not. Pure: facts in, plan out.
 
-use ipvs_observer_common::Measure;
+use ipvs_observer_common::{Event, Measure};
 
-use crate::{
-    btf::resolve::Resolved,
-    model::snapshot::{Events, RefusedProbe},
-};
+use crate::{btf::resolve::Resolved, model::snapshot::RefusedProbe};
 
 /// A program and where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +59,38 @@ const fn measure_needs(measure: Measure) -> &'static [Probe] {
         | Measure::Client
         | Measure::Handshake
         | Measure::FirstByte
+        | Measure::Response
         | Measure::Duration => &[TCP, RCU_FREE],
+        Measure::Xmit | Measure::Hook | Measure::Estimator => &[],
     }
 }
 
-/// What each kind of event takes.
-const fn events_need(events: Events) -> &'static [Probe] {
-    match events {
-        Events::Scheduled => &[SCHEDULE_RETURN],
-        Events::Handshakes => &[TCP, RCU_FREE],
-        Events::NoDestination => &[LEAVE, LEAVE_RETURN],
+/// What each event takes; nothing for one that no program counts.
+const fn event_needs(event: Event) -> &'static [Probe] {
+    match event {
+        Event::Scheduled => &[SCHEDULE_RETURN],
+        Event::Established
+        | Event::Refused
+        | Event::SynRepeated
+        | Event::Unanswered
+        | Event::ResetByClient
+        | Event::ResetByServer
+        | Event::ServerFirst
+        | Event::DataInSyn
+        | Event::Preexisting
+        | Event::RecordMade
+        | Event::RecordEnded => &[TCP, RCU_FREE],
+        Event::Synchronised | Event::OnePacket | Event::PersistenceMiss => &[NEW],
+        Event::NoDestination => &[LEAVE, LEAVE_RETURN],
+        Event::NoConnection => &[SCHEDULE, SCHEDULE_RETURN],
+        Event::PersistenceHit
+        | Event::PersistenceInvalid
+        | Event::Late
+        | Event::Overloaded
+        | Event::DestinationUnavailable
+        | Event::ReusedPort
+        | Event::Defence
+        | Event::Unroutable => &[],
     }
 }
 
@@ -128,18 +147,23 @@ impl Plan {
         }
     }
 
-    /// The measures that the probes left in the plan can give.
-    pub(super) fn measures(&self) -> Vec<Measure> {
-        let all = Measure::ALL.into_iter();
-        all.filter(|&measure| self.has(measure_needs(measure)))
+    /// Which of `wanted` the probes left in the plan can give.
+    pub(super) fn measures(&self, wanted: &[Measure]) -> Vec<Measure> {
+        let wanted = wanted.iter().copied();
+        wanted
+            .filter(|&measure| self.gives(measure_needs(measure)))
             .collect()
     }
 
-    /// The kinds of events that the probes left in the plan can count.
-    pub(super) fn events(&self) -> Vec<Events> {
-        let all = Events::ALL.into_iter();
-        all.filter(|&events| self.has(events_need(events)))
+    /// The events that the probes left in the plan can count.
+    pub(super) fn events(&self) -> Vec<Event> {
+        let all = Event::ALL.into_iter();
+        all.filter(|&event| self.gives(event_needs(event)))
             .collect()
+    }
+
+    fn gives(&self, needs: &[Probe]) -> bool {
+        !needs.is_empty() && self.has(needs)
     }
 
     /// Why probes are not attached, on one line.
@@ -170,10 +194,19 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use ipvs_observer_common::Measure;
+    use ipvs_observer_common::{Event, Measure};
 
     use super::{LIVE, PROBES, Plan, Probe};
-    use crate::model::snapshot::Events;
+
+    const MEASURES: [Measure; 7] = [
+        Measure::Schedule,
+        Measure::Connect,
+        Measure::Client,
+        Measure::Handshake,
+        Measure::FirstByte,
+        Measure::Response,
+        Measure::Duration,
+    ];
 
     fn full() -> Plan {
         Plan {
@@ -192,19 +225,19 @@ mod tests {
 
     #[test]
     fn all_probes_give_all_measures() {
-        assert_eq!(full().measures(), Measure::ALL);
+        assert_eq!(full().measures(&MEASURES), MEASURES);
     }
 
     #[test]
     fn a_refused_probe_takes_its_measures_with_it_and_leaves_the_others() {
         let mut plan = full();
         plan.refuse(probe_on("ip_vs_schedule"), "inlined".to_owned());
-        assert!(!plan.measures().contains(&Measure::Schedule));
-        assert!(plan.measures().contains(&Measure::Connect));
-        assert!(plan.events().contains(&Events::Handshakes));
+        assert!(!plan.measures(&MEASURES).contains(&Measure::Schedule));
+        assert!(plan.measures(&MEASURES).contains(&Measure::Connect));
+        assert!(plan.events().contains(&Event::Established));
         assert_eq!(plan.refused.len(), 1);
         plan.refuse(probe_on("tcp_state_transition"), "absent".to_owned());
-        assert_eq!(plan.measures(), []);
+        assert_eq!(plan.measures(&MEASURES), []);
         assert_eq!(plan.refused[1].function, "tcp_state_transition");
     }
 
@@ -217,7 +250,7 @@ mod tests {
         assert!(plan.has_live());
         plan.refuse(LIVE[1], "inlined".to_owned());
         assert!(!plan.has_live() && !plan.probes.contains(&LIVE[0]));
-        assert_eq!(plan.measures(), Measure::ALL);
+        assert_eq!(plan.measures(&MEASURES), MEASURES);
         assert_eq!(plan.refused, []);
         assert_eq!(
             plan.no_live.as_deref(),
@@ -229,7 +262,7 @@ mod tests {
     fn nothing_is_measured_without_the_end_of_connections() {
         let mut plan = full();
         plan.refuse(probe_on("ip_vs_conn_rcu_free"), "absent".to_owned());
-        assert_eq!(plan.measures(), []);
+        assert_eq!(plan.measures(&MEASURES), []);
     }
 
     #[test]

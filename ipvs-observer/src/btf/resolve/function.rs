@@ -50,6 +50,11 @@ const SCHEDULE: &[(usize, &str, Shape)] = &[
     (0, "svc", Shape::Pointer("ip_vs_service")),
     (1, "skb", Shape::Pointer("sk_buff")),
 ];
+const SCHEDULE_AND_IGNORED: &[(usize, &str, Shape)] = &[
+    (0, "svc", Shape::Pointer("ip_vs_service")),
+    (1, "skb", Shape::Pointer("sk_buff")),
+    (3, "ignored", Shape::Bytes),
+];
 
 pub(super) const FUNCTIONS: [Function; 10] = [
     Function {
@@ -75,7 +80,7 @@ pub(super) const FUNCTIONS: [Function; 10] = [
     },
     Function {
         name: "ip_vs_schedule",
-        parameters: SCHEDULE,
+        parameters: SCHEDULE_AND_IGNORED,
         returns: Some(CONN),
         may_have_iph_len: false,
         reads: SCHEDULING,

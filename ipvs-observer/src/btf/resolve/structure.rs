@@ -73,9 +73,16 @@ impl Reader<'_> {
             Structure::Conn => {
                 layout.conn = ConnLayout {
                     af: self.member("af", FAMILY)?,
+                    cport: self.member("cport", U16)?,
+                    vport: self.member("vport", U16)?,
+                    caddr: self.member("caddr", ADDRESS)?,
+                    protocol: self.member("protocol", U16)?,
+                    fwmark: self.member("fwmark", U32)?,
                     flags: self.member("flags", U32)?,
                     state: self.member("state", U16)?,
                     in_pkts: self.member("in_pkts", Shape::Atomic)?,
+                    refcnt: self.member("refcnt", Shape::Atomic)?,
+                    n_control: self.member("n_control", Shape::Atomic)?,
                     dest: self.member("dest", Shape::Pointer("ip_vs_dest"))?,
                     ipvs: self.member("ipvs", NETNS_IPVS)?,
                     timer: self.member("timer", Shape::Record("timer_list"))?,

@@ -33,18 +33,41 @@ const fn at(offset: u32, size: u32) -> Field {
 }
 
 /// All members of a connection, in the order of the structure of the programs.
-fn conn(layout: &ConnLayout) -> [Field; 8] {
+fn conn(layout: &ConnLayout) -> [Field; 15] {
     let ConnLayout {
         af,
+        cport,
+        vport,
+        caddr,
+        protocol,
+        fwmark,
         flags,
         state,
         in_pkts,
+        refcnt,
+        n_control,
         dest,
         ipvs,
         timer,
         callback_head,
     } = *layout;
-    [af, flags, state, in_pkts, dest, ipvs, timer, callback_head]
+    [
+        af,
+        cport,
+        vport,
+        caddr,
+        protocol,
+        fwmark,
+        flags,
+        state,
+        in_pkts,
+        refcnt,
+        n_control,
+        dest,
+        ipvs,
+        timer,
+        callback_head,
+    ]
 }
 
 /// All members of a destination, in the order of the structure of the programs.
@@ -95,9 +118,16 @@ fn the_fifth_argument_is_found_where_it_is() {
 fn connections_lie_where_each_kernel_has_them() {
     let until_7_0 = [
         at(22, 2),
+        at(16, 2),
+        at(20, 2),
+        at(24, 16),
+        at(76, 2),
+        at(152, 4),
         at(72, 4),
         at(148, 2),
         at(192, 4),
+        at(88, 4),
+        at(176, 4),
         at(184, 8),
         at(80, 8),
         at(96, 40),
@@ -108,9 +138,16 @@ fn connections_lie_where_each_kernel_has_them() {
     }
     let since_7_1 = [
         at(21, 1),
+        at(22, 2),
+        at(148, 2),
+        at(96, 16),
+        at(150, 2),
+        at(144, 4),
         at(60, 4),
         at(90, 2),
         at(248, 4),
+        at(244, 4),
+        at(56, 4),
         at(48, 8),
         at(264, 8),
         at(192, 40),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ipvs_observer_common::{Counters, Measure, bucket_of};
+use ipvs_observer_common::{Counters, Event, FINEST_GROUPING_BITS, Measure};
 
 use super::Ledger;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
         latency::Distribution,
         sample::{Readings, Sample, Timestamp},
-        snapshot::{Events, Run, Snapshot},
+        snapshot::{Run, Snapshot},
     },
 };
 
@@ -75,13 +75,14 @@ fn at(second: u64) -> Timestamp {
 
 fn connections(count: u64) -> Activity {
     let mut activity = Activity::none();
-    activity.counters = Counters {
-        scheduled: count,
-        ..Counters::default()
-    };
-    let bucket = bucket_of(Measure::Connect.range(), CONNECT_NS);
+    activity.counters = Counters::default();
+    activity.counters.0[Event::Scheduled as usize] = count;
+    let bucket = Measure::Connect
+        .scale(FINEST_GROUPING_BITS)
+        .bucket_of(CONNECT_NS);
     activity.latencies[Measure::Connect as usize] = Distribution::new(
         Measure::Connect,
+        FINEST_GROUPING_BITS,
         vec![(bucket, count)],
         count * CONNECT_NS,
         Some((CONNECT_NS, CONNECT_NS)),
@@ -94,7 +95,7 @@ fn ledger(servers: &[u8]) -> Ledger {
         host: "director".to_owned(),
         kernel: "6.12".to_owned(),
         measures: Measure::ALL.to_vec(),
-        events: Events::ALL.to_vec(),
+        events: Event::ALL.to_vec(),
         refused_probes: Vec::new(),
         no_live: None,
     };
@@ -123,7 +124,10 @@ fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) ->
 fn a_server_without_traffic_is_shown_with_empty_latencies() {
     let snapshot = tick(&mut ledger(&[1, 2]), 1, &[1, 2], &[(1, 5)]);
     let rows = &snapshot.services[&service_id()].destinations;
-    assert_eq!(rows[&server(1)].row.interval.counters.scheduled, 5);
+    assert_eq!(
+        rows[&server(1)].row.interval.counters.get(Event::Scheduled),
+        5
+    );
     assert_eq!(rows[&server(2)].row.interval, Activity::none());
     assert!(!rows[&server(2)].row.gone);
     assert_eq!(rows[&server(2)].facts.unwrap().active, 3);
@@ -141,7 +145,7 @@ fn a_service_is_the_merge_of_its_servers_over_the_window_and_the_run() {
         row.total.latency(Measure::Connect).sum_ns(),
         13 * CONNECT_NS
     );
-    assert_eq!(row.total.counters.scheduled, 13);
+    assert_eq!(row.total.counters.get(Event::Scheduled), 13);
     assert_eq!(
         (snapshot.window, snapshot.elapsed),
         (Duration::from_secs(2), Duration::from_secs(3))
@@ -155,13 +159,13 @@ fn a_server_that_goes_is_shown_once_more_and_then_counts_for_its_service() {
     let going = tick(&mut ledger, 2, &[1], &[(2, 1)]);
     let last = &going.services[&service_id()].destinations[&server(2)];
     assert!(last.row.gone);
-    assert_eq!(last.row.total.counters.scheduled, 5);
+    assert_eq!(last.row.total.counters.get(Event::Scheduled), 5);
     assert_eq!(last.facts.unwrap().weight, 1);
     let after = tick(&mut ledger, 3, &[1], &[(2, 2)]);
     let service = &after.services[&service_id()];
     assert!(!service.destinations.contains_key(&server(2)));
-    assert_eq!(service.row.interval.counters.scheduled, 2);
-    assert_eq!(service.row.total.counters.scheduled, 7);
+    assert_eq!(service.row.interval.counters.get(Event::Scheduled), 2);
+    assert_eq!(service.row.total.counters.get(Event::Scheduled), 7);
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn a_server_that_comes_again_is_the_same_row_with_a_new_since() {
     let row = &again.services[&service_id()].destinations[&server(2)].row;
     assert!(!row.gone);
     assert_eq!(row.since, Some(at(3)));
-    assert_eq!(row.total.counters.scheduled, 5);
+    assert_eq!(row.total.counters.get(Event::Scheduled), 5);
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn a_server_that_came_and_went_between_two_tables_is_shown_once() {
     let snapshot = tick(&mut ledger, 1, &[1], &[(9, 3)]);
     let row = &snapshot.services[&service_id()].destinations[&server(9)];
     assert!(row.row.gone && row.facts.is_none() && row.row.since.is_none());
-    assert_eq!(row.row.interval.counters.scheduled, 3);
+    assert_eq!(row.row.interval.counters.get(Event::Scheduled), 3);
     let after = tick(&mut ledger, 2, &[1], &[]);
     assert!(
         !after.services[&service_id()]

@@ -1,6 +1,6 @@
 //! What is printed is what the schema describes, all of it and nothing else.
 
-use ipvs_observer_common::{Loss, Measure};
+use ipvs_observer_common::{Event, Loss, Measure};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
@@ -244,6 +244,11 @@ fn every_name_that_is_data_is_described() {
         definitions["measure"]["enum"],
         Value::from(measures.to_vec())
     );
+    let events = Event::ALL.map(Event::name);
+    assert_eq!(
+        names(properties("counters")),
+        sorted(events.into_iter().chain(["dropped"]))
+    );
     let percentiles = Percentiles::SHOWN.map(|(_, name)| name);
     let others = ["count", "sum_ns", "min_ns", "max_ns", "buckets"];
     assert_eq!(
@@ -277,6 +282,7 @@ fn every_description_is_of_something_that_is_printed() {
         }
     }
     seen.extend(Loss::ALL.map(|loss| loss.name().to_owned()));
+    seen.extend(Measure::ALL.map(|measure| measure.name().to_owned()));
     for definition in definitions().values() {
         for name in definition
             .get("properties")

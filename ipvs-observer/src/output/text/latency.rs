@@ -5,11 +5,13 @@ use ipvs_observer_common::Measure;
 use super::number::{count, duration_ns};
 use crate::model::{activity::Activity, latency::Percentiles};
 
-/// The measures as they stand: from a slow connection's first suspects to its last.
-const PAIRS: [(Measure, Measure); 3] = [
-    (Measure::Connect, Measure::FirstByte),
-    (Measure::Client, Measure::Duration),
-    (Measure::Handshake, Measure::Schedule),
+/// The measures of a server as they stand: from a slow connection's first suspects to its last.
+const LINES: [(Measure, Option<Measure>); 5] = [
+    (Measure::Connect, Some(Measure::FirstByte)),
+    (Measure::Client, Some(Measure::Duration)),
+    (Measure::Handshake, Some(Measure::Schedule)),
+    (Measure::Response, Some(Measure::Xmit)),
+    (Measure::Hook, None),
 ];
 
 /// The line above the first row.
@@ -41,9 +43,10 @@ pub(super) fn lines(
             String::new()
         }
     };
-    let lines = PAIRS
-        .iter()
-        .map(|&(left, right)| pair(&shown(left), &shown(right)));
+    let lines = LINES.iter().map(|&(left, right)| {
+        let right = right.map(&mut shown).unwrap_or_default();
+        pair(&shown(left), &right)
+    });
     lines.filter(|line| !line.trim().is_empty()).collect()
 }
 
