@@ -93,12 +93,12 @@ impl Conn {
     /// Of the client's endpoint and the virtual port, to tell connections at one address apart.
     #[inline(always)]
     pub(crate) fn fingerprint(self) -> Result<u32, Loss> {
+        /// Odd, so that no bit is lost.
+        const SPREAD: u32 = 0x9e37_79b1;
         let [a, b, c, d]: [u32; 4] = read(self.0, frozen!(LAYOUT.conn.caddr))?;
         let client: u16 = read(self.0, frozen!(LAYOUT.conn.cport))?;
         let service: u16 = read(self.0, frozen!(LAYOUT.conn.vport))?;
         let ports = (u32::from(client) << 16) | u32::from(service);
-        // Odd, so that no bit is lost.
-        const SPREAD: u32 = 0x9e37_79b1;
         let address = if self.family()? == AF_INET {
             a
         } else {

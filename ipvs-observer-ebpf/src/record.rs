@@ -71,8 +71,10 @@ pub(crate) fn count(slot: u32, event: Event) -> Result<(), Loss> {
     let counters = COUNTERS
         .get_value_ptr_mut(slot / CHUNK_SLOTS, &place(slot))
         .ok_or(Loss::Map)?;
-    // SAFETY: the element lives as long as the map, and `add` keeps to the rule of partitions.
-    unsafe { add(&raw mut (*counters).0[event as usize], 1) };
+    // SAFETY: the element lives as long as the map.
+    let count = unsafe { &raw mut (*counters).0[event as usize] };
+    // SAFETY: as above.
+    unsafe { add(count, 1) };
     Ok(())
 }
 
@@ -124,12 +126,16 @@ fn add_value<const GROUPING_BITS: u32, const N: usize, const OUTER: usize, const
     let extremes = unsafe { &mut (*histogram).summary.extremes[bank] };
     extremes.inverted_min_ns = extremes.inverted_min_ns.max(!value_ns);
     extremes.max_ns = extremes.max_ns.max(value_ns);
-    // SAFETY: as above, and `add` keeps to the rule of partitions; the index is checked.
-    unsafe {
-        add_bucket(&raw mut (*histogram).buckets[bucket]);
-        add(&raw mut (*histogram).summary.sum_ns, value_ns);
-        add(&raw mut (*histogram).summary.count, 1);
-    }
+    // SAFETY: as above; the index is checked.
+    let bucket = unsafe { &raw mut (*histogram).buckets[bucket] };
+    // SAFETY: as above.
+    let summary = unsafe { &mut (*histogram).summary };
+    // SAFETY: as above.
+    unsafe { add_bucket(bucket) };
+    // SAFETY: as above.
+    unsafe { add(&raw mut summary.sum_ns, value_ns) };
+    // SAFETY: as above.
+    unsafe { add(&raw mut summary.count, 1) };
     Ok(())
 }
 
@@ -149,7 +155,8 @@ unsafe fn add(place: *mut u64, value: u64) {
         unsafe { atomic_xadd::<_, _, { AtomicOrdering::Relaxed }>(place, value) };
     } else {
         // SAFETY: this CPU alone writes its partition, one program at a time.
-        unsafe { *place = (*place).wrapping_add(value) };
+        let place = unsafe { &mut *place };
+        *place = place.wrapping_add(value);
     }
 }
 
@@ -163,7 +170,8 @@ unsafe fn add_bucket(place: *mut u32) {
         unsafe { atomic_xadd::<_, _, { AtomicOrdering::Relaxed }>(place, 1_u32) };
     } else {
         // SAFETY: see `add`.
-        unsafe { *place = (*place).wrapping_add(1) };
+        let place = unsafe { &mut *place };
+        *place = place.wrapping_add(1);
     }
 }
 
