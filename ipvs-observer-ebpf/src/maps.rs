@@ -20,24 +20,29 @@ const OUTER: usize = MAX_CHUNKS as usize;
 /// The agent makes each chunk as large as its partitions ask for.
 const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 
-/// Chunks of slots, which the agent adds as the table grows.
-#[btf_map]
-pub(crate) static COUNTERS: ArrayOfMaps<btf_maps::Array<Counters, 1, INNER>, OUTER> =
-    ArrayOfMaps::new();
+/// A chunk of elements of `N` words. Before 6.2 the kernel takes chunks only if their template is not declared to hold
+/// a structure (`timer_off` in `bpf_map_meta_equal`), since the agent's own arrays are declared to hold nothing.
+pub(crate) type Chunk<const N: usize> = btf_maps::Array<[u64; N], 1, INNER>;
 
-/// As [`COUNTERS`], if octaves are cut as finely as this; empty otherwise, as the next two.
+const fn words<T>() -> usize {
+    size_of::<T>() / size_of::<u64>()
+}
+
+/// Chunks of [`Counters`], which the agent adds as the table grows.
 #[btf_map]
-pub(crate) static FINE: ArrayOfMaps<btf_maps::Array<Fine, 1, INNER>, OUTER> = ArrayOfMaps::new();
+pub(crate) static COUNTERS: ArrayOfMaps<Chunk<{ words::<Counters>() }>, OUTER> = ArrayOfMaps::new();
+
+/// As [`COUNTERS`], of [`Fine`] histograms if octaves are cut so finely; empty otherwise, as the next two.
+#[btf_map]
+pub(crate) static FINE: ArrayOfMaps<Chunk<{ words::<Fine>() }>, OUTER> = ArrayOfMaps::new();
 
 /// See [`FINE`].
 #[btf_map]
-pub(crate) static MEDIUM: ArrayOfMaps<btf_maps::Array<Medium, 1, INNER>, OUTER> =
-    ArrayOfMaps::new();
+pub(crate) static MEDIUM: ArrayOfMaps<Chunk<{ words::<Medium>() }>, OUTER> = ArrayOfMaps::new();
 
 /// See [`FINE`].
 #[btf_map]
-pub(crate) static COARSE: ArrayOfMaps<btf_maps::Array<Coarse, 1, INNER>, OUTER> =
-    ArrayOfMaps::new();
+pub(crate) static COARSE: ArrayOfMaps<Chunk<{ words::<Coarse>() }>, OUTER> = ArrayOfMaps::new();
 
 /// Slots; written when a slot is given to a server.
 #[map]

@@ -5,18 +5,15 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps},
-    helpers::bpf_get_smp_processor_id,
-};
+use aya_ebpf::{btf_maps::ArrayOfMaps, helpers::bpf_get_smp_processor_id};
 use ipvs_observer_common::{
     COARSEST_GROUPING_BITS, Connection, CpuBlock, Event, FINEST_GROUPING_BITS, Histogram, Loss,
-    Measure, OFF, maps::CHUNK_SLOTS,
+    Measure, OFF, buckets, maps::CHUNK_SLOTS,
 };
 
 use crate::{
     globals::frozen,
-    maps::{COARSE, CONTROL, COUNTERS, CPUS, FINE, MEDIUM},
+    maps::{COARSE, CONTROL, COUNTERS, CPUS, Chunk, FINE, MEDIUM},
 };
 
 /// `EBUSY`, negated as helpers return it.
@@ -72,7 +69,7 @@ pub(crate) fn count(slot: u32, event: Event) -> Result<(), Loss> {
         .get_value_ptr_mut(slot / CHUNK_SLOTS, &place(slot))
         .ok_or(Loss::Map)?;
     // SAFETY: the element lives as long as the map.
-    let count = unsafe { &raw mut (*counters).0[event as usize] };
+    let count = unsafe { &raw mut (*counters)[event as usize] };
     // SAFETY: as above.
     unsafe { add(count, 1) };
     Ok(())
@@ -94,18 +91,22 @@ pub(crate) fn observe(slot: u32, measure: Measure, value_ns: u64) -> Result<(), 
     let index = place(slot) * frozen!(SETTINGS.measures) + u32::from(position);
     match frozen!(SETTINGS.grouping_bits) {
         FINEST_GROUPING_BITS => {
-            add_value::<FINEST_GROUPING_BITS, _, _, _>(&FINE, slot, index, measure, value_ns)
+            add_value::<FINEST_GROUPING_BITS, { buckets(FINEST_GROUPING_BITS) }, _, _>(
+                &FINE, slot, index, measure, value_ns,
+            )
         }
         COARSEST_GROUPING_BITS => {
-            add_value::<COARSEST_GROUPING_BITS, _, _, _>(&COARSE, slot, index, measure, value_ns)
+            add_value::<COARSEST_GROUPING_BITS, { buckets(COARSEST_GROUPING_BITS) }, _, _>(
+                &COARSE, slot, index, measure, value_ns,
+            )
         }
-        _ => add_value::<4, _, _, _>(&MEDIUM, slot, index, measure, value_ns),
+        _ => add_value::<4, { buckets(4) }, _, _>(&MEDIUM, slot, index, measure, value_ns),
     }
 }
 
 #[inline(always)]
-fn add_value<const GROUPING_BITS: u32, const N: usize, const OUTER: usize, const FLAGS: usize>(
-    chunks: &ArrayOfMaps<Array<Histogram<N>, 1, FLAGS>, OUTER>,
+fn add_value<const GROUPING_BITS: u32, const N: usize, const WORDS: usize, const OUTER: usize>(
+    chunks: &ArrayOfMaps<Chunk<WORDS>, OUTER>,
     slot: u32,
     index: u32,
     measure: Measure,
@@ -119,9 +120,11 @@ fn add_value<const GROUPING_BITS: u32, const N: usize, const OUTER: usize, const
     if bucket >= N {
         return Err(Loss::Map);
     }
-    let histogram = chunks
+    const { assert!(WORDS * 8 == size_of::<Histogram<N>>()) };
+    let histogram: *mut Histogram<N> = chunks
         .get_value_ptr_mut(slot / CHUNK_SLOTS, &index)
-        .ok_or(Loss::Map)?;
+        .ok_or(Loss::Map)?
+        .cast();
     // SAFETY: the element lives as long as the map; extremes may be those of another CPU where CPUs share a partition.
     let extremes = unsafe { &mut (*histogram).summary.extremes[bank] };
     extremes.inverted_min_ns = extremes.inverted_min_ns.max(!value_ns);
