@@ -67,6 +67,7 @@ TCP  [fd00:9::1]:8443 mh (mh-fallback,mh-port)
   -> 10.2.2.2:8443                Tunnel  1      0          0         
 TCP  [2001:db8:1111:2222:3333:4444:5555:6666]:65535 sed
   -> [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535 Route   65535  0          0         
+  -> 100.64.0.9:65535             Tunnel  1      0          0         
 UDP  [fd00:9::1]:53 rr persistent 120 mask 96 ops
   -> [fd00:2:1::2]:5353           Masq    1      0          0         
 FWM  47 rr

@@ -15,8 +15,8 @@ use super::{
 const TABLES: [&[&str]; 3] = [&[], &["--stats"], &["--tun-info"]];
 const CONNECTIONS: [&[&str]; 2] = [&["-c"], &["-c", "--persistent-conn"]];
 /// Addresses of the table that have no name in `/etc/hosts`: 192.168.0.9, 192.168.100.201, four real
-/// servers of one service, and a service with its real server.
-const NAMELESS: usize = 8;
+/// servers of one service, and a service with its two real servers.
+const NAMELESS: usize = 9;
 
 #[cfg_attr(feature = "vm", test)]
 fn names_are_those_of_ipvsadm() {
