@@ -105,18 +105,18 @@ const fn port(id: &ServiceId) -> u16 {
     }
 }
 
-/// Services by their ports, with the ports and weights of their real servers.
-fn seen(table: &Table) -> Vec<(u16, Vec<(u16, u32)>)> {
-    let servers = |service: &Service| {
-        let servers = service.destinations.iter();
-        servers
-            .map(|server| (server.id.port, server.weight))
-            .collect()
-    };
+/// Services and their real servers by the ports that the script has for them.
+fn seen(table: &Table) -> Vec<(u16, Vec<u16>)> {
+    let edited = |is_edited: bool| if is_edited { 1000 } else { 0 };
+    let server = |server: &Destination| server.id.port + edited(server.weight > 1);
     table
         .services
         .iter()
-        .map(|service| (port(&service.id), servers(service)))
+        .map(|service| {
+            let servers = service.destinations.iter().map(server).collect();
+            let is_edited = service.scheduler != "rr";
+            (port(&service.id) + edited(is_edited), servers)
+        })
         .collect()
 }
 
@@ -131,7 +131,7 @@ fn a_table_that_holds_still_is_read_once_and_its_services_twice() {
     ]);
     let table = kernel.table();
     assert!(!table.torn);
-    let expected = vec![(3, vec![(9, 1), (8, 1)]), (1, vec![]), (2, vec![(7, 1)])];
+    let expected = vec![(3, vec![9, 8]), (1, vec![]), (2, vec![7])];
     assert_eq!(seen(&table), expected);
 }
 
@@ -153,7 +153,7 @@ fn a_service_that_went_between_the_dumps_is_not_shown_as_one_without_servers() {
     ]);
     let table = kernel.table();
     assert!(!table.torn);
-    assert_eq!(seen(&table), vec![(1, vec![(9, 1)])]);
+    assert_eq!(seen(&table), vec![(1, vec![9])]);
 }
 
 #[test]
@@ -169,14 +169,8 @@ fn a_service_that_came_or_changed_is_read_again_and_no_other() {
     ]);
     let table = kernel.table();
     assert!(!table.torn);
-    let expected = vec![(3, vec![(7, 1)]), (1, vec![(9, 1)]), (2, vec![(6, 1)])];
+    let expected = vec![(3, vec![7]), (1, vec![9]), (1002, vec![6])];
     assert_eq!(seen(&table), expected);
-    assert!(
-        table
-            .services
-            .iter()
-            .any(|service| service.scheduler == "wrr")
-    );
 }
 
 #[test]
@@ -189,7 +183,7 @@ fn a_table_in_another_order_has_not_changed() {
     ]);
     let table = kernel.table();
     assert!(!table.torn);
-    assert_eq!(seen(&table), vec![(1, vec![(9, 1)]), (2, vec![(8, 1)])]);
+    assert_eq!(seen(&table), vec![(1, vec![9]), (2, vec![8])]);
 }
 
 #[test]
@@ -205,7 +199,7 @@ fn a_table_that_never_holds_still_is_marked() {
     ]);
     let table = kernel.table();
     assert!(table.torn);
-    let expected = vec![(1, vec![(9, 1)]), (2, vec![(8, 1)]), (3, vec![(7, 1)])];
+    let expected = vec![(1, vec![9]), (2, vec![8]), (3, vec![7])];
     assert_eq!(seen(&table), expected);
 }
 
@@ -220,14 +214,8 @@ fn a_repeated_service_counts_once_in_its_first_place() {
     ]);
     let table = kernel.table();
     assert!(!table.torn);
-    let expected = vec![(1, vec![(9, 1)]), (2, vec![]), (3, vec![])];
+    let expected = vec![(1001, vec![9]), (2, vec![]), (3, vec![])];
     assert_eq!(seen(&table), expected);
-    assert!(
-        table
-            .services
-            .iter()
-            .any(|service| service.scheduler == "wrr")
-    );
 }
 
 #[test]
@@ -252,7 +240,7 @@ fn a_dump_of_destinations_in_several_datagrams_is_read_until_two_agree() {
     ]);
     let table = kernel.table();
     assert!(!table.torn);
-    assert_eq!(seen(&table), vec![(1, vec![(9, 1), (8, 1), (7, 2)])]);
+    assert_eq!(seen(&table), vec![(1, vec![9, 8, 1007])]);
 }
 
 #[test]
@@ -265,7 +253,7 @@ fn destinations_that_come_at_once_in_the_end_are_whole() {
     ]);
     let table = kernel.table();
     assert!(!table.torn);
-    assert_eq!(seen(&table), vec![(1, vec![(9, 1)])]);
+    assert_eq!(seen(&table), vec![(1, vec![9])]);
 }
 
 #[test]
@@ -279,7 +267,7 @@ fn destinations_that_never_agree_are_marked() {
     ]);
     let table = kernel.table();
     assert!(table.torn);
-    assert_eq!(seen(&table), vec![(1, vec![(7, 2), (8, 1)])]);
+    assert_eq!(seen(&table), vec![(1, vec![1007, 8])]);
 }
 
 #[test]
@@ -326,7 +314,7 @@ fn one_service_is_read_without_the_others() {
     ]);
     let table = kernel.one(1).unwrap();
     assert!(!table.torn);
-    assert_eq!(seen(&table), vec![(1, vec![(9, 1)])]);
+    assert_eq!(seen(&table), vec![(1, vec![9])]);
 }
 
 #[test]
@@ -351,7 +339,7 @@ fn one_service_that_changes_is_read_again_and_marked_in_the_end() {
     ]);
     let table = kernel.one(1).unwrap();
     assert!(!table.torn);
-    assert_eq!(seen(&table), vec![(1, vec![(8, 1)])]);
+    assert_eq!(seen(&table), vec![(1001, vec![8])]);
 
     let kernel = Kernel::new(&[
         ("service 1", (&[1], 1)),
@@ -364,5 +352,5 @@ fn one_service_that_changes_is_read_again_and_marked_in_the_end() {
     ]);
     let table = kernel.one(1).unwrap();
     assert!(table.torn);
-    assert_eq!(seen(&table), vec![(1, vec![(7, 1)])]);
+    assert_eq!(seen(&table), vec![(1, vec![7])]);
 }
