@@ -14,10 +14,10 @@ use ipvs_observer::{
         netlink::Ipvs,
         table::{Thresholds, TunnelKind},
         wire::{
-            self, Attribute, Body, DestinationAttribute, IP_VS_SVC_F_PERSISTENT, IPVS_CMD_DEL_DEST,
-            IPVS_CMD_DEL_SERVICE, IPVS_CMD_FLUSH, IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE,
-            IPVS_CMD_SET_DEST, IPVS_CMD_ZERO, Request, ServiceAttribute, destination_identity,
-            service_identity,
+            self, Attribute, Attributes, Body, DestinationAttribute, IP_VS_SVC_F_PERSISTENT,
+            IPVS_CMD_DEL_DEST, IPVS_CMD_DEL_SERVICE, IPVS_CMD_FLUSH, IPVS_CMD_NEW_DEST,
+            IPVS_CMD_NEW_SERVICE, IPVS_CMD_SET_DEST, IPVS_CMD_ZERO, Request, ServiceAttribute,
+            destination_identity, service_identity,
         },
     },
     model::id::{AddressFamily, DestinationId, ForwardingMethod, ServiceId},
@@ -190,10 +190,10 @@ fn request(
     family: u16,
     command: u8,
     attributes: Vec<Attribute>,
-) -> NetlinkMessage<GenlMessage<Request>> {
+) -> NetlinkMessage<GenlMessage<Request<Attributes>>> {
     let mut payload = GenlMessage::from_payload(Request {
         command,
-        attributes,
+        content: Attributes(attributes),
     });
     payload.set_resolved_family_id(family);
     let mut header = NetlinkHeader::default();

@@ -31,7 +31,7 @@ use super::{
     wire::{
         self, IPVS_CMD_GET_CONFIG, IPVS_CMD_GET_DAEMON, IPVS_CMD_GET_DEST, IPVS_CMD_GET_INFO,
         IPVS_CMD_GET_SERVICE, IPVS_CMD_NEW_DAEMON, IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE,
-        IPVS_CMD_SET_CONFIG, IPVS_CMD_SET_INFO, IPVS_GENL_NAME, Question, WireError,
+        IPVS_CMD_SET_CONFIG, IPVS_CMD_SET_INFO, IPVS_GENL_NAME, Question, Request, WireError,
     },
 };
 use crate::model::id::{DestinationId, ServiceId};
@@ -275,10 +275,10 @@ impl Ipvs {
     }
 }
 
-fn request(command: u8, service: Option<&ServiceId>) -> Question {
-    Question {
+fn request(command: u8, service: Option<&ServiceId>) -> Request<Question> {
+    Request {
         command,
-        service: service.copied(),
+        content: Question(service.copied()),
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use ipvs_observer::{
     ipvs::{
         netlink::Ipvs,
-        wire::{Attribute, IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE, Request},
+        wire::{Attribute, Attributes, IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE, Request},
     },
     model::id::{DestinationId, ForwardingMethod, ServiceId},
 };
@@ -27,7 +27,7 @@ const DATAGRAM: usize = 256;
 pub struct Bulk {
     socket: Socket,
     family: u16,
-    pending: Vec<NetlinkMessage<GenlMessage<Request>>>,
+    pending: Vec<NetlinkMessage<GenlMessage<Request<Attributes>>>>,
 }
 
 impl Bulk {

@@ -1,8 +1,8 @@
 //! The messages of the generic netlink family `IPVS`, both ways and without a socket.
 //!
-//! What the agent asks is a `Question`. A `Request` is a list of typed attributes that are written
-//! in the manner of netlink-packet: for the lab, which sets up directors to observe; the agent
-//! sends none. Answers are read straight from the bytes of a datagram into what the table is
+//! A `Request` is a command with what it is about. What the agent asks is about a `Question`; a list
+//! of typed `Attributes`, written in the manner of netlink-packet, is for the lab, which sets up
+//! directors to observe: the agent sends none. Answers are read straight from the bytes of a datagram into what the table is
 //! made of, because a table has tens of thousands of entries. What is not known is skipped; what
 //! is malformed, missing or contradicts itself is an error that names the attribute.
 //!
@@ -74,15 +74,19 @@ pub const IPVS_CMD_ZERO: u8 = 16;
 pub const IPVS_CMD_FLUSH: u8 = 17;
 
 /// A message to the family.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<C> {
     /// One of the `IPVS_CMD_` constants.
     pub command: u8,
-    /// The attributes in the order of the message.
-    pub attributes: Vec<Attribute>,
+    /// What it is about: a [`Question`] or [`Attributes`].
+    pub content: C,
 }
 
-impl GenlFamily for Request {
+/// The attributes of a message in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes(pub Vec<Attribute>);
+
+impl<C> GenlFamily for Request<C> {
     fn family_name() -> &'static str {
         IPVS_GENL_NAME
     }
@@ -96,13 +100,23 @@ impl GenlFamily for Request {
     }
 }
 
-impl Emitable for Request {
+impl<C: Emitable> Emitable for Request<C> {
     fn buffer_len(&self) -> usize {
-        self.attributes.as_slice().buffer_len()
+        self.content.buffer_len()
     }
 
     fn emit(&self, buffer: &mut [u8]) {
-        self.attributes.as_slice().emit(buffer);
+        self.content.emit(buffer);
+    }
+}
+
+impl Emitable for Attributes {
+    fn buffer_len(&self) -> usize {
+        self.0.as_slice().buffer_len()
+    }
+
+    fn emit(&self, buffer: &mut [u8]) {
+        self.0.as_slice().emit(buffer);
     }
 }
 

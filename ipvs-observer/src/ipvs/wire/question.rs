@@ -1,15 +1,13 @@
-//! What the agent asks: a command, for one service or for all.
+//! What the agent asks about: one service or all.
 //!
 //! It asks once for each service of a table, and so writes the attributes that identify the service straight into the
-//! message; requests that change the table, and are made of any attributes, are [`super::Request`]s.
+//! message; requests that change the table are made of any [`super::Attributes`].
 
 use std::net::IpAddr;
 
 use netlink_packet_core::{Emitable, NLA_F_NESTED};
-use netlink_packet_generic::GenlFamily;
 
 use super::{
-    IPVS_GENL_NAME, IPVS_GENL_VERSION,
     attr::{IPVS_CMD_ATTR_SERVICE, address_bytes, family_number},
     service::{
         IPVS_SVC_ATTR_ADDR, IPVS_SVC_ATTR_AF, IPVS_SVC_ATTR_FWMARK, IPVS_SVC_ATTR_PORT,
@@ -25,32 +23,13 @@ const ADDRESS_BYTES: usize = 3 * 8 + 20;
 /// One attribute of two bytes and one of four.
 const MARK_BYTES: usize = 2 * 8;
 
-/// A request that changes nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Question {
-    /// One of the `IPVS_CMD_GET_` constants.
-    pub command: u8,
-    /// The service that is asked for; all where there is none.
-    pub service: Option<ServiceId>,
-}
-
-impl GenlFamily for Question {
-    fn family_name() -> &'static str {
-        IPVS_GENL_NAME
-    }
-
-    fn command(&self) -> u8 {
-        self.command
-    }
-
-    fn version(&self) -> u8 {
-        IPVS_GENL_VERSION
-    }
-}
+/// The service that is asked for; all where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question(pub Option<ServiceId>);
 
 impl Emitable for Question {
     fn buffer_len(&self) -> usize {
-        match self.service {
+        match self.0 {
             None => 0,
             Some(ServiceId::Address { .. }) => HEADER_BYTES + ADDRESS_BYTES,
             Some(ServiceId::FirewallMark { .. }) => HEADER_BYTES + MARK_BYTES,
@@ -58,7 +37,7 @@ impl Emitable for Question {
     }
 
     fn emit(&self, buffer: &mut [u8]) {
-        match self.service {
+        match self.0 {
             None => {}
             Some(ServiceId::Address {
                 protocol,
@@ -134,7 +113,7 @@ mod tests {
 
     use super::Question;
     use crate::{
-        ipvs::wire::{Attribute, IPVS_CMD_GET_DEST, Request, service_identity},
+        ipvs::wire::{Attribute, Attributes, service_identity},
         model::id::{AddressFamily, Protocol, ServiceId},
     };
 
@@ -161,24 +140,13 @@ mod tests {
             mark(AddressFamily::Ipv4),
             mark(AddressFamily::Ipv6),
         ] {
-            let question = Question {
-                command: IPVS_CMD_GET_DEST,
-                service: Some(id),
-            };
-            let request = Request {
-                command: IPVS_CMD_GET_DEST,
-                attributes: vec![Attribute::Service(service_identity(&id))],
-            };
-            assert_eq!(bytes(&question), bytes(&request), "{id}");
+            let attributes = Attributes(vec![Attribute::Service(service_identity(&id))]);
+            assert_eq!(bytes(&Question(Some(id))), bytes(&attributes), "{id}");
         }
     }
 
     #[test]
     fn all_services_are_asked_for_without_an_attribute() {
-        let question = Question {
-            command: IPVS_CMD_GET_DEST,
-            service: None,
-        };
-        assert_eq!(question.buffer_len(), 0);
+        assert_eq!(Question(None).buffer_len(), 0);
     }
 }

@@ -13,7 +13,7 @@ use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
 use super::*;
 use crate::{
     ipvs::wire::{
-        Attribute, IPVS_CMD_GET_DEST, Request, service_identity,
+        IPVS_CMD_GET_DEST, Question, Request,
         testing::{NESTED, message, nla, nla_u16, nla_u32},
     },
     model::id::{AddressFamily, ServiceId},
@@ -113,7 +113,7 @@ fn a_request_is_written_byte_for_byte() {
     };
     let request = Request {
         command: IPVS_CMD_GET_DEST,
-        attributes: vec![Attribute::Service(service_identity(&service))],
+        content: Question(Some(service)),
     };
     let mut bytes = vec![0xAA; 3];
     serialize(&DUMP, request, &mut bytes);
