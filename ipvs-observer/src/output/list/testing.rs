@@ -1,10 +1,14 @@
-//! Tables made by hand, for the tests of every form.
+//! Listings, services and real servers as netlink tells them, made by hand for the tests of every form.
 
 use std::time::Duration;
 
 use crate::{
-    ipvs::table::{
-        Destination, Info, Netmask, Service, Stats, Table, Thresholds, Traffic, TrafficRates,
+    ipvs::{
+        table::{
+            Destination, Info, Netmask, Service, Stats, Table, Thresholds, Traffic, TrafficRates,
+            Tunnel, TunnelKind,
+        },
+        wire::IP_VS_SVC_F_HASHED,
     },
     model::{
         id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId},
@@ -76,7 +80,7 @@ fn any_service(id: ServiceId, scheduler: &str, destinations: Vec<Destination>) -
     Service {
         id,
         scheduler: scheduler.to_owned(),
-        flags: 0,
+        flags: IP_VS_SVC_F_HASHED,
         timeout_s: Some(0),
         netmask: Some(match id.family() {
             AddressFamily::Ipv4 => Netmask::Ipv4([255; 4].into()),
@@ -88,7 +92,7 @@ fn any_service(id: ServiceId, scheduler: &str, destinations: Vec<Destination>) -
     }
 }
 
-/// A real server of weight 1 without connections.
+/// A real server of weight 1 without connections or thresholds.
 pub(super) fn destination(endpoint: &str, method: ForwardingMethod) -> Destination {
     Destination {
         id: id(endpoint),
@@ -98,7 +102,11 @@ pub(super) fn destination(endpoint: &str, method: ForwardingMethod) -> Destinati
         inactive: 0,
         persistent: Some(0),
         thresholds: Some(Thresholds::default()),
-        tunnel: None,
+        tunnel: Some(Tunnel {
+            kind: TunnelKind::IpIp,
+            port: 0,
+            flags: 0,
+        }),
         stats: Some(stats([0; 5], [0.0; 5])),
     }
 }
@@ -113,14 +121,6 @@ fn id(endpoint: &str) -> DestinationId {
 
 /// Counters and rates in the order of the columns.
 pub(super) fn stats(totals: [u64; 5], per_second: [f64; 5]) -> Stats {
-    let [connections, in_packets, out_packets, in_bytes, out_bytes] = totals;
-    let traffic = Traffic {
-        connections,
-        in_packets,
-        out_packets,
-        in_bytes,
-        out_bytes,
-    };
     let [connections, in_packets, out_packets, in_bytes, out_bytes] = per_second;
     let rates = Some(TrafficRates {
         connections,
@@ -130,9 +130,21 @@ pub(super) fn stats(totals: [u64; 5], per_second: [f64; 5]) -> Stats {
         out_bytes,
     });
     Stats {
-        traffic,
+        traffic: traffic(totals),
         rates,
         read_at: None,
+    }
+}
+
+/// Counters in the order of the columns.
+pub(super) const fn traffic(totals: [u64; 5]) -> Traffic {
+    let [connections, in_packets, out_packets, in_bytes, out_bytes] = totals;
+    Traffic {
+        connections,
+        in_packets,
+        out_packets,
+        in_bytes,
+        out_bytes,
     }
 }
 

@@ -89,7 +89,13 @@ fn real_servers() {
         (limited(u32::MAX, 0), "-m -w 1 -x 4294967295"),
         (limited(0, 5), "-m -w 1 -y 5"),
         (limited(7, 5), "-m -w 1 -x 7 -y 5"),
-        (server(ForwardingMethod::Tunnel), "-i -w 1"),
+        (
+            Destination {
+                tunnel: None,
+                ..server(ForwardingMethod::Tunnel)
+            },
+            "-i -w 1",
+        ),
         (tunnel(TunnelKind::IpIp, 1), "-i -w 1 --tun-type ipip"),
         (
             tunnel(TunnelKind::Gue, 0),
