@@ -289,19 +289,21 @@ impl Lines {
     }
 }
 
-/// Runs the binary with any arguments, without waiting for it to be ready, until it
-/// ends: for what must fail.
-pub fn run(netns: &Netns, rights: Rights, arguments: &[&str]) -> Result<Outcome> {
+/// Starts the binary with any arguments, without waiting for it to be ready.
+pub fn launch(netns: &Netns, rights: Rights, arguments: &[&str]) -> Result<Agent> {
     let mut command = Command::new(BINARY);
     command.args(arguments);
     let mut child = spawn(netns, rights, piped(&mut command))?;
-    let output = Output::of(&mut child)?;
-    let agent = Agent {
+    Ok(Agent {
+        output: Output::of(&mut child)?,
         child,
-        output,
         ready_after_ns: 0,
-    };
-    agent.finish()
+    })
+}
+
+/// The same until it ends: for what must fail, and for what prints once.
+pub fn run(netns: &Netns, rights: Rights, arguments: &[&str]) -> Result<Outcome> {
+    launch(netns, rights, arguments)?.finish()
 }
 
 /// Runs the binary for a reader that takes `lines` lines of its standard output and then

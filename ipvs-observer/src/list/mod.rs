@@ -1,8 +1,9 @@
 //! The command `list`: reads what is asked for, once or again and again, and prints it.
 //!
 //! `tables` prints what comes from the table, `connections` the connections, `state` timeouts and daemons, `charts` what
-//! Netdata takes; `sources` gathers a listing, `rates` makes rates of live counters, `pace` says when. What a listing
-//! looks like in print is `output::list`. Unlike `top` it may wait for its reader: it has nothing to sample meanwhile.
+//! Netdata takes; `sources` gathers a listing, `rates` makes rates of live counters, `pace` says when, `warning` what is
+//! not said again. What a listing looks like in print is `output::list`. Unlike `top` it may wait for its reader: it has
+//! nothing to sample meanwhile.
 
 mod charts;
 mod connections;
@@ -12,6 +13,7 @@ mod rates;
 mod sources;
 mod state;
 mod tables;
+mod warning;
 
 use std::{
     io::{self, BufWriter, Write},
@@ -20,6 +22,7 @@ use std::{
 
 use self::{
     charts::NetdataCharts,
+    connections::Connections,
     pace::{Next, Pace},
     state::State,
     tables::Tables,
@@ -75,7 +78,7 @@ impl From<RunError> for ListError {
 /// Where readings come from and how they are printed.
 enum Printer {
     Tables(Box<Tables>),
-    Connections,
+    Connections(Connections),
     State(State),
     Charts(NetdataCharts),
 }
@@ -83,7 +86,9 @@ enum Printer {
 impl Printer {
     fn new(config: &List, netns: Option<String>) -> Result<Self, RunError> {
         Ok(match config.subject {
-            Subject::Connections { .. } => Self::Connections,
+            Subject::Connections { engines } => {
+                Self::Connections(Connections::new(engines, config.numeric))
+            }
             Subject::Timeouts | Subject::Daemons => Self::State(State::open()?),
             Subject::Netdata => Self::Charts(NetdataCharts::new(config)),
             Subject::Table { .. }
@@ -101,7 +106,7 @@ impl Printer {
     fn print(&mut self, config: &List, out: &mut impl Write) -> Result<Duration, ListError> {
         match self {
             Self::Tables(tables) => return tables.print(out),
-            Self::Connections => connections::print(config, out)?,
+            Self::Connections(connections) => connections.print(out)?,
             Self::State(state) => state.print(config.subject, out)?,
             Self::Charts(charts) => charts.print(out)?,
         }

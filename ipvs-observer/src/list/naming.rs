@@ -7,12 +7,13 @@ use crate::output::list::Names;
 /// How long host names are waited for, all together.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) fn tell_unresolved(names: &Names) {
+/// The warning of addresses whose names are not known, if there are any.
+pub(super) fn unresolved(names: &Names) -> Option<String> {
     let count = names.unanswered();
-    if count > 0 {
-        log::warn!(
+    (count > 0).then(|| {
+        format!(
             "{count} addresses are printed as numbers: there was no answer within {} s; -n asks for none",
             PATIENCE.as_secs()
-        );
-    }
+        )
+    })
 }

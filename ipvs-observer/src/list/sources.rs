@@ -1,6 +1,7 @@
 //! Where a listing comes from: netlink, or without the privilege `/proc/net/ip_vs`; the programs that read live
 //! counters; the text files and sysctls.
 
+use super::warning::Warning;
 use crate::{
     btf::{parse::Btf, resolve::resolve},
     clock,
@@ -28,6 +29,7 @@ pub(super) struct Sources {
     host: String,
     release: String,
     netns: Option<String>,
+    left_out: Warning,
 }
 
 impl Sources {
@@ -54,6 +56,7 @@ impl Sources {
             host: uname.nodename().to_string_lossy().into_owned(),
             release: uname.release().to_string_lossy().into_owned(),
             netns,
+            left_out: Warning::default(),
         })
     }
 
@@ -107,7 +110,7 @@ impl Sources {
     fn table(&mut self, selection: &Selection) -> Result<(Source, Info, Table), RunError> {
         let Some(ipvs) = &mut self.ipvs else {
             let read = self.kernel.ipvs_table()?;
-            tell_left_out(&read.marks);
+            self.left_out.tell(left_out(&read.marks));
             let mut table = read.table;
             selection.check(&table)?;
             selection.retain(&mut table);
@@ -151,18 +154,17 @@ impl Sources {
 }
 
 /// A mark names a service of each family, and the file does not always tell which is meant.
-fn tell_left_out(marks: &[MarkService]) {
-    if marks.is_empty() {
-        return;
-    }
+fn left_out(marks: &[MarkService]) -> Option<String> {
     let marks: Vec<_> = marks
         .iter()
         .map(|service| service.mark.to_string())
         .collect();
-    log::warn!(
-        "left out are services of the firewall marks {}, whose address family /proc/net/ip_vs does not say",
-        marks.join(", ")
-    );
+    (!marks.is_empty()).then(|| {
+        format!(
+            "left out are services of the firewall marks {}, whose address family /proc/net/ip_vs does not say",
+            marks.join(", ")
+        )
+    })
 }
 
 fn known<T, E: std::error::Error>(read: Result<T, E>) -> Option<T> {

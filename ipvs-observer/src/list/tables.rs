@@ -4,7 +4,7 @@ use std::{io::Write, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{ListError, naming, rates::LiveRates, sources::Sources};
+use super::{ListError, naming, rates::LiveRates, sources::Sources, warning::Warning};
 use crate::{
     config::{List, Subject},
     error::RunError,
@@ -24,6 +24,8 @@ pub(super) struct Tables {
     rates: LiveRates,
     /// The newest table, where changes are listed.
     known: Option<Known>,
+    torn: Warning,
+    unresolved: Warning,
 }
 
 impl Tables {
@@ -36,6 +38,8 @@ impl Tables {
             names: is_named.then(|| format::Names::new(naming::PATIENCE)),
             rates: LiveRates::default(),
             known: None,
+            torn: Warning::default(),
+            unresolved: Warning::default(),
             config,
         })
     }
@@ -59,11 +63,10 @@ impl Tables {
     /// Prints one reading; tells how long the next one has to wait at least.
     pub(super) fn print(&mut self, out: &mut impl Write) -> Result<Duration, ListError> {
         let listing = self.read()?;
-        if listing.table.torn {
-            log::warn!(
-                "the table changed under every attempt to read it: entries may be missing or outdated"
-            );
-        }
+        self.torn.tell(listing.table.torn.then(|| {
+            "the table changed under every attempt to read it: entries may be missing or outdated"
+                .to_owned()
+        }));
         // Live counters are to differ by the traffic, not by the reading.
         let rest = if self.sources.is_live() {
             listing.took
@@ -88,6 +91,7 @@ impl Tables {
     fn print_listing(&mut self, listing: Listing, out: &mut impl Write) -> Result<(), ListError> {
         if let Some(names) = &mut self.names {
             resolve(names, &listing.table);
+            self.unresolved.tell(naming::unresolved(names));
         }
         match self.config.subject {
             Subject::Table {
@@ -154,5 +158,4 @@ fn resolve(names: &mut format::Names, table: &Table) {
     });
     names.renew(naming::PATIENCE);
     names.resolve(addresses);
-    naming::tell_unresolved(names);
 }

@@ -1,8 +1,11 @@
-//! `list` again and again: what changes, and rates of live counters.
+//! `list` again and again: what changes, what is said of it, and rates of live counters.
 
-use std::{thread, time::Duration};
+use std::{cell::Cell, thread, time::Duration};
 
-use ipvs_observer::{cli::SchemaOf, model::id::DestinationId};
+use ipvs_observer::{
+    cli::SchemaOf,
+    model::id::{AddressFamily, DestinationId, ForwardingMethod, ServiceId},
+};
 use ipvs_observer_tests::{
     agent::{self, Rights},
     director::Lab,
@@ -144,6 +147,57 @@ fn rates_of_live_counters_are_those_of_the_time_between_two_readings() {
         before = reading;
     }
     assert_eq!(before["services"][0]["kernel"]["connections"], 25);
+}
+
+#[cfg_attr(feature = "vm", test)]
+fn what_is_left_out_is_said_once_and_again_when_it_is_more() {
+    let lab = Lab::new(1).expect("the lab is built");
+    let add = |mark| {
+        let service = ServiceId::FirewallMark {
+            mark,
+            family: AddressFamily::Ipv4,
+        };
+        let tunnel = ForwardingMethod::Tunnel;
+        lab.director()
+            .run(|| {
+                ipvs_admin::add_service(&service, "rr")?;
+                let server = DestinationId {
+                    port: 0,
+                    ..server(1)
+                };
+                ipvs_admin::add_destination(&service, &server, tunnel, 1)
+            })
+            .expect("the service is added");
+    };
+    add(48);
+    let arguments = ["list", "-n", "-i", INTERVAL];
+    let agent = agent::launch(lab.director(), Rights::Nobody, &arguments).expect("it starts");
+    let readings = |lines: &[String]| lines.iter().filter(|line| line.is_empty()).count();
+    agent
+        .await_stdout("three readings", |lines| readings(lines) >= 3)
+        .expect("they are printed");
+    add(49);
+    agent
+        .await_stderr("the second mark", |lines| {
+            lines.iter().any(|line| line.contains("49"))
+        })
+        .expect("it is said");
+    let seen = Cell::new(usize::MAX);
+    agent
+        .await_stdout("three more readings", |lines| {
+            seen.set(seen.get().min(readings(lines)));
+            readings(lines) >= seen.get() + 3
+        })
+        .expect("they are printed");
+    let outcome = agent.stop().expect("the agent ends");
+    assert!(outcome.status.success(), "{outcome:?}");
+    let said: Vec<_> = outcome.stderr.lines().collect();
+    let [rights, one, two] = said[..] else {
+        panic!("not three messages: {said:?}");
+    };
+    assert!(rights.contains("CAP_NET_ADMIN"), "{rights}");
+    assert!(one.contains("marks 48,"), "{one}");
+    assert!(two.contains("48") && two.contains("49"), "{two}");
 }
 
 const fn server(number: u8) -> DestinationId {
