@@ -14,7 +14,7 @@ use crate::{
     },
     kernel::Kernel,
     model::{
-        filter::{Selection, Unmatched},
+        filter::Selection,
         listing::{Listing, Source},
     },
     probe::{LiveCounters, LiveProbes, LiveRequest},
@@ -29,6 +29,8 @@ pub(super) struct Sources {
     host: String,
     release: String,
     netns: Option<String>,
+    /// Whether what was asked for has been there. What goes later is a change of the table, and no mistake.
+    is_checked: bool,
     left_out: Warning,
 }
 
@@ -56,6 +58,7 @@ impl Sources {
             host: uname.nodename().to_string_lossy().into_owned(),
             release: uname.release().to_string_lossy().into_owned(),
             netns,
+            is_checked: false,
             left_out: Warning::default(),
         })
     }
@@ -108,27 +111,32 @@ impl Sources {
     }
 
     fn table(&mut self, selection: &Selection) -> Result<(Source, Info, Table), RunError> {
+        let (source, info, mut table) = self.read(selection)?;
+        if !self.is_checked {
+            selection.check(&table)?;
+            self.is_checked = true;
+        }
+        selection.retain(&mut table);
+        Ok((source, info, table))
+    }
+
+    /// All that is selected, and maybe more.
+    fn read(&mut self, selection: &Selection) -> Result<(Source, Info, Table), RunError> {
         let Some(ipvs) = &mut self.ipvs else {
             let read = self.kernel.ipvs_table()?;
             self.left_out.tell(left_out(&read.marks));
-            let mut table = read.table;
-            selection.check(&table)?;
-            selection.retain(&mut table);
-            return Ok((Source::Procfs, read.info, table));
+            return Ok((Source::Procfs, read.info, read.table));
         };
         let counters = self.live.as_mut().map(LiveProbes::counters);
         let mut live = LiveCounters::reader(counters);
         let info = ipvs.info()?;
-        let mut table = match &selection.services[..] {
+        let table = match &selection.services[..] {
             // The kernel need not tell of the others.
             [filter] if let Some(id) = filter.identity() => {
-                let found = ipvs.service(&id, &mut live)?;
-                found.ok_or(Unmatched::Service(*filter))?
+                ipvs.service(&id, &mut live)?.unwrap_or_default()
             }
             _ => ipvs.table(&mut live)?,
         };
-        selection.check(&table)?;
-        selection.retain(&mut table);
         Ok((Source::Netlink, info, table))
     }
 

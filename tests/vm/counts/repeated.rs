@@ -1,4 +1,4 @@
-//! `list` again and again: what changes, what is said of it, and rates of live counters.
+//! `list` again and again: what changes, what goes, what is said of it, and rates of live counters.
 
 use std::{cell::Cell, thread, time::Duration};
 
@@ -150,6 +150,88 @@ fn rates_of_live_counters_are_those_of_the_time_between_two_readings() {
 }
 
 #[cfg_attr(feature = "vm", test)]
+fn a_service_that_was_asked_for_and_goes_is_listed_no_longer() {
+    let lab = one_server();
+    let arguments = [
+        "list",
+        "-n",
+        "-t",
+        &VIP.address().to_string(),
+        "-i",
+        INTERVAL,
+    ];
+    let agent = agent::launch(lab.director(), Rights::Root, &arguments).expect("it starts");
+    let is_listed = |reading: &[String]| reading.iter().any(|line| line.starts_with("TCP "));
+    agent
+        .await_stdout("a reading with the service", |lines| {
+            newest_reading(lines).is_some_and(is_listed)
+        })
+        .expect("it is listed");
+    remove_service(&lab);
+    agent
+        .await_stdout("a reading without the service", |lines| {
+            newest_reading(lines).is_some_and(|reading| !is_listed(reading))
+        })
+        .expect("the others go on");
+    let outcome = agent.stop().expect("the agent ends");
+    assert!(outcome.status.success(), "{outcome:?}");
+    assert_eq!(outcome.stderr, "");
+}
+
+#[cfg_attr(feature = "vm", test)]
+fn a_service_that_was_asked_for_and_goes_is_told_as_removed() {
+    let lab = one_server();
+    let vip = VIP.address().to_string();
+    let arguments = [
+        "list",
+        "--changes",
+        "-o",
+        "json",
+        "-t",
+        &vip,
+        "-i",
+        INTERVAL,
+    ];
+    let agent = agent::launch(lab.director(), Rights::Root, &arguments).expect("it starts");
+    let weight = Cell::new(1);
+    agent
+        .await_stdout("an edit, after the first reading", |lines| {
+            let next = weight.get() + 1;
+            weight.set(next);
+            lab.director()
+                .run(|| ipvs_admin::set_weight(&VIP.id(), &server(1), next))
+                .expect("the weight is set");
+            !lines.is_empty()
+        })
+        .expect("it is told");
+    remove_service(&lab);
+    agent
+        .await_stdout("two removals", |lines| {
+            lines.iter().filter(|line| line.contains("removed")).count() == 2
+        })
+        .expect("they are told");
+    let outcome = agent.stop().expect("the agent ends");
+    assert!(outcome.status.success(), "{outcome:?}");
+    assert_eq!(outcome.stderr, "");
+    let mut removals = outcome
+        .stdout
+        .iter()
+        .map(|line| schema::checked(SchemaOf::Changes, line).expect("it is a change"))
+        .filter(|change| change["change"] == "removed");
+    let service = removals.next().expect("there is one");
+    assert_eq!(
+        (&service["service"], service.get("server")),
+        (&json!(VIP.name()), None)
+    );
+    let server = removals.next().expect("there are two");
+    let address = VIP.server_address(1).to_string();
+    assert_eq!(
+        server["server"],
+        json!({ "address": address, "port": PORT })
+    );
+}
+
+#[cfg_attr(feature = "vm", test)]
 fn what_is_left_out_is_said_once_and_again_when_it_is_more() {
     let lab = Lab::new(1).expect("the lab is built");
     let add = |mark| {
@@ -198,6 +280,25 @@ fn what_is_left_out_is_said_once_and_again_when_it_is_more() {
     assert!(rights.contains("CAP_NET_ADMIN"), "{rights}");
     assert!(one.contains("marks 48,"), "{one}");
     assert!(two.contains("48") && two.contains("49"), "{two}");
+}
+
+/// The service with one real server, which nobody uses.
+fn one_server() -> Lab {
+    let lab = Lab::new(1).expect("the lab is built");
+    lab.add_service(VIP, "rr").expect("the service is added");
+    lab.add_server(VIP, 1, 1).expect("the server is added");
+    lab
+}
+
+fn remove_service(lab: &Lab) {
+    lab.director()
+        .run(|| ipvs_admin::delete_service(&VIP.id()))
+        .expect("the service is removed");
+}
+
+/// The lines of the last reading that is printed whole, each of which an empty line ends.
+fn newest_reading(lines: &[String]) -> Option<&[String]> {
+    lines.rsplit(String::is_empty).nth(1)
 }
 
 const fn server(number: u8) -> DestinationId {
