@@ -6,6 +6,7 @@ mod connections;
 mod demo;
 mod environment;
 mod firewall_mark;
+mod interrupted;
 mod kernel_agrees;
 mod large;
 mod live;

@@ -2,8 +2,10 @@
 //!
 //! `tables` prints what comes from the table, `connections` the connections, `state` timeouts and daemons, `charts` what
 //! Netdata takes; `sources` gathers a listing, `rates` makes rates of live counters, `pace` says when, `warning` what is
-//! not said again. What a listing looks like in print is `output::list`. Unlike `top` it may wait for its reader: it has
-//! nothing to sample meanwhile.
+//! not said again. What a listing looks like in print is `output::list`.
+//!
+//! Unlike `top` it may wait for its reader: it has nothing to sample meanwhile. It does so, and waits for the kernel and
+//! for names, on a thread of its own, so that a second signal can end it at any time.
 
 mod charts;
 mod connections;
@@ -17,13 +19,17 @@ mod warning;
 
 use std::{
     io::{self, BufWriter, Write},
+    sync::mpsc,
+    thread,
     time::{Duration, UNIX_EPOCH},
 };
+
+use tokio::{select, sync::oneshot};
 
 use self::{
     charts::NetdataCharts,
     connections::Connections,
-    pace::{Next, Pace},
+    pace::{Next, Pace, Stop},
     state::State,
     tables::Tables,
 };
@@ -34,12 +40,43 @@ use crate::{
     signals::{Ending, Signals},
 };
 
-/// Prints what `config` asks for, until the end that it names, a signal, or the end of the reader.
+/// Prints what `config` asks for, until the end that it names, a signal, or the end of the reader. What is being printed
+/// when the signal comes is printed whole; a second signal does not wait for it.
 pub async fn run(config: List, netns: Option<String>) -> Result<Ending, RunError> {
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
+    let (signal, stop) = mpsc::channel();
+    let (end, mut ended) = oneshot::channel();
+    let thread = thread::Builder::new().name("list".to_owned());
+    let list = thread.spawn(move || {
+        // Nobody waits for the end any more when the agent was told to end at once.
+        drop(end.send(print_to_stdout(&config, netns, &Stop(stop))));
+    });
+    list.map_err(|source| RunError::System {
+        doing: "start to list",
+        source,
+    })?;
+    select! {
+        ended = &mut ended => return ended.unwrap_or_else(|_| panicked()),
+        () = signals.any() => drop(signal),
+    }
+    select! {
+        ended = ended => ended.unwrap_or_else(|_| panicked()),
+        () = signals.any() => Ok(Ending::Interrupted),
+    }
+}
+
+/// What has been printed is not all.
+fn panicked() -> Result<Ending, RunError> {
+    Err(RunError::System {
+        doing: "list to the end",
+        source: io::Error::other("the thread that lists panicked"),
+    })
+}
+
+fn print_to_stdout(config: &List, netns: Option<String>, stop: &Stop) -> Result<Ending, RunError> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let printed = print_all(&config, netns, signals, &mut out).await;
-    match printed.and_then(|()| out.flush().map_err(ListError::Output)) {
+    let printed = print_all(config, netns, stop, &mut out);
+    match printed.and_then(|ending| Ok(out.flush().map(|()| ending)?)) {
         // A closed pipe is a quiet end.
         Err(ListError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             // What is still in the buffer has no reader.
@@ -51,7 +88,7 @@ pub async fn run(config: List, netns: Option<String>) -> Result<Ending, RunError
             source,
         }),
         Err(ListError::Run(error)) => Err(error),
-        Ok(()) => Ok(Ending::Complete),
+        Ok(ending) => Ok(ending),
     }
 }
 
@@ -114,18 +151,25 @@ impl Printer {
     }
 }
 
-async fn print_all(
+fn print_all(
     config: &List,
     netns: Option<String>,
-    mut signals: Signals,
+    stop: &Stop,
     out: &mut impl Write,
-) -> Result<(), ListError> {
+) -> Result<Ending, ListError> {
     let mut printer = Printer::new(config, netns)?;
-    if let Printer::Tables(tables) = &mut printer {
-        tables.prepare().await?;
+    if let Printer::Tables(tables) = &mut printer
+        && tables.prepare(stop)? == Next::End
+    {
+        // Of a list that goes on until a signal, nothing is missing.
+        return Ok(match config.interval {
+            Some(_) => Ending::Complete,
+            None => Ending::Interrupted,
+        });
     }
     if config.interval.is_none() {
-        return printer.print(config, out).map(drop);
+        printer.print(config, out)?;
+        return Ok(Ending::Complete);
     }
     let mut pace = Pace::new(config);
     loop {
@@ -138,8 +182,8 @@ async fn print_all(
             writeln!(out)?;
         }
         out.flush()?;
-        if pace.wait(rest, &mut signals).await == Next::End {
-            return Ok(());
+        if pace.wait(rest, stop) == Next::End {
+            return Ok(Ending::Complete);
         }
     }
 }

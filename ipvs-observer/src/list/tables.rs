@@ -2,9 +2,13 @@
 
 use std::{io::Write, time::Duration};
 
-use tokio::time::sleep;
-
-use super::{ListError, naming, rates::LiveRates, sources::Sources, warning::Warning};
+use super::{
+    ListError, naming,
+    pace::{Next, Stop},
+    rates::LiveRates,
+    sources::Sources,
+    warning::Warning,
+};
 use crate::{
     config::{List, Subject},
     error::RunError,
@@ -45,7 +49,7 @@ impl Tables {
     }
 
     /// Makes the first reading that rates of live counters take, and waits until the second one is worth it.
-    pub(super) async fn prepare(&mut self) -> Result<(), RunError> {
+    pub(super) fn prepare(&mut self, stop: &Stop) -> Result<Next, RunError> {
         let shows_rates = matches!(
             self.config.subject,
             Subject::Table {
@@ -55,9 +59,9 @@ impl Tables {
         );
         if shows_rates && self.sources.is_live() {
             let took = self.read()?.took;
-            sleep(self.config.interval.unwrap_or(RATE_WINDOW).max(took)).await;
+            return Ok(stop.wait(self.config.interval.unwrap_or(RATE_WINDOW).max(took)));
         }
-        Ok(())
+        Ok(Next::Reading)
     }
 
     /// Prints one reading; tells how long the next one has to wait at least.
