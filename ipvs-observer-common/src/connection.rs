@@ -1,4 +1,8 @@
-//! What the programs remember of one connection while it lives.
+//! What the programs remember of one connection while it lives, and where.
+//!
+//! The records lie in buckets of an array. A connection has two buckets, chosen by a hash of its address, and its record
+//! lies in the one that had more room. An array is looked up with a third of the instructions that a hash map takes, and
+//! what is half-open can make room where room is needed.
 
 /// The record of one `struct ip_vs_conn`, found by its address.
 #[repr(C)]
@@ -42,7 +46,7 @@ impl Connection {
     pub const DATA_IN_SYN: u8 = 4;
     /// A packet from the real server was seen.
     pub const ANSWERED: u8 = 8;
-    /// Its record lies among those of half-open connections.
+    /// It was not answered yet: its record makes room for a newer one where there is none.
     pub const HALF_OPEN: u8 = 16;
     /// Its handshake is complete.
     pub const ESTABLISHED: u8 = 32;
@@ -75,6 +79,41 @@ impl Connection {
     }
 }
 
+/// Places of a [`Bucket`].
+pub const BUCKET_PLACES: usize = 8;
+
+/// Records that lie together.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    /// Address of each connection, [`FREE`] or [`CLAIMED`].
+    pub addresses: [u64; BUCKET_PLACES],
+    /// The record of each.
+    pub records: [Connection; BUCKET_PLACES],
+}
+
+/// No record lies here.
+pub const FREE: u64 = 0;
+/// A CPU is about to write a record here.
+pub const CLAIMED: u64 = 1;
+
+const _: () = assert!(size_of::<Bucket>() == BUCKET_PLACES * (8 + size_of::<Connection>()));
+
+/// The two buckets, of `buckets`, of the connection at `address`; they can be the same.
+#[inline(always)]
+pub const fn buckets_of(address: u64, buckets: u32) -> (u32, u32) {
+    /// 2^64 divided by the golden ratio, odd.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    // Connections lie in a slab whose objects are aligned to a cache line.
+    let hash = (address >> 6).wrapping_mul(SPREAD);
+    let (high, low) = (hash >> 32, hash & 0xffff_ffff);
+    let buckets = buckets as u64;
+    (
+        ((high * buckets) >> 32) as u32,
+        ((low * buckets) >> 32) as u32,
+    )
+}
+
 /// What the next packet of a connection can tell.
 pub mod phase {
     /// No packet seen.
@@ -91,4 +130,50 @@ pub mod phase {
     pub const DONE: u8 = 5;
     /// The same, but requests and responses are timed for as long as it lives.
     pub const TURNS: u8 = 6;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUCKET_PLACES, buckets_of};
+
+    /// How many of `addresses` find no place in `buckets` if none leaves, so that the first free place tells the room.
+    fn turned_away(addresses: impl Iterator<Item = u64>, buckets: u32) -> usize {
+        let mut used = [0_u8; 1 << 12];
+        addresses
+            .filter(|&address| {
+                let (first, second) = buckets_of(address, buckets);
+                let roomier = if used[first as usize] <= used[second as usize] {
+                    first
+                } else {
+                    second
+                };
+                let used = &mut used[roomier as usize];
+                let is_full = usize::from(*used) == BUCKET_PLACES;
+                *used += u8::from(!is_full);
+                is_full
+            })
+            .count()
+    }
+
+    #[test]
+    fn objects_of_a_slab_fill_half_of_the_places_and_more() {
+        let buckets = 1 << 12;
+        let connections = (buckets as usize * BUCKET_PLACES) as u64 * 6 / 10;
+        for object_bytes in [320, 384] {
+            let addresses = (0..connections).map(|n| 0xffff_8881_0000_0000 + n * object_bytes);
+            assert_eq!(turned_away(addresses, buckets), 0);
+        }
+        let too_many = (0..connections * 2).map(|n| 0xffff_8881_0000_0000 + n * 320);
+        assert!(turned_away(too_many, buckets) > 0);
+    }
+
+    #[test]
+    fn buckets_are_those_that_there_are() {
+        for buckets in [1, 3, 1000, u32::MAX] {
+            for address in [0, 64, 0xffff_8881_2345_6780, u64::MAX] {
+                let (first, second) = buckets_of(address, buckets);
+                assert!(first < buckets && second < buckets);
+            }
+        }
+    }
 }

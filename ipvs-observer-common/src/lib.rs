@@ -19,7 +19,7 @@ mod measure;
 mod settings;
 
 pub use block::{Coarse, Control, CpuBlock, Extremes, Fine, Histogram, Loss, Medium, Summary};
-pub use connection::{Connection, phase};
+pub use connection::{BUCKET_PLACES, Bucket, CLAIMED, Connection, FREE, buckets_of, phase};
 pub use event::{Counters, Event};
 pub use histogram::{COARSEST_GROUPING_BITS, FINEST_GROUPING_BITS, OCTAVES, Range, Scale, buckets};
 pub use key::ServerKey;

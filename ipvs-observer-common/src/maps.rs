@@ -20,7 +20,7 @@ pub const CONTROL: &str = "CONTROL";
 pub const SLOTS: &str = "SLOTS";
 /// Slots that no server has yet.
 pub const FREE_SLOTS: &str = "FREE_SLOTS";
-/// [`crate::Connection`] of each `struct ip_vs_conn`, by its address.
+/// [`crate::Bucket`]s with the [`crate::Connection`] of each `struct ip_vs_conn`, by its address.
 pub const CONNECTIONS: &str = "CONNECTIONS";
 /// The ring of [`crate::LiveEntry`], mapped by the agent.
 pub const LIVE: &str = "LIVE";
@@ -28,8 +28,6 @@ pub const LIVE: &str = "LIVE";
 pub const SETTINGS: &str = "SETTINGS";
 /// The global with the [`crate::Layout`].
 pub const LAYOUT: &str = "LAYOUT";
-/// [`crate::Connection`] of each that has not had its handshake; the one longest unseen makes room.
-pub const HALF_OPEN: &str = "HALF_OPEN";
 /// Slots are given out by so many.
 pub const CHUNK_SLOTS: u32 = 64;
 /// Chunks that there can be.

@@ -22,6 +22,10 @@ pub struct Settings {
     pub grouping_bits: u32,
     /// Measures that have a histogram.
     pub measures: u32,
+    /// Buckets for the records of connections.
+    pub buckets: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
     /// Place of each measure's histogram among those of a server, or [`OFF`].
     pub positions: [u8; 16],
 }
@@ -29,7 +33,7 @@ pub struct Settings {
 /// A measure that is off has no place.
 pub const OFF: u8 = u8::MAX;
 
-const _: () = assert!(size_of::<Settings>() == 4 * 4 + 3 * 8 + 2 * 4 + 16);
+const _: () = assert!(size_of::<Settings>() == 4 * 4 + 3 * 8 + 4 * 4 + 16);
 const _: () = assert!(crate::Measure::ALL.len() <= 16);
 
 #[cfg(feature = "user")]

@@ -76,6 +76,8 @@ pub(crate) static SETTINGS: Settings = Settings {
     per_cpu_offset: 0,
     grouping_bits: 0,
     measures: 0,
+    buckets: 0,
+    reserved: 0,
     positions: [0; 16],
 };
 

@@ -8,18 +8,16 @@ use aya_log_ebpf::debug;
 use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 
 use crate::{
+    connections::{self, record_of},
     kread::{
         Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_CONN_F_SYNC, IP_VS_CONN_F_TEMPLATE, IP_VS_TCP_S_CLOSE,
         IP_VS_TCP_S_SYN_RECV,
     },
-    maps::{CONNECTIONS, HALF_OPEN},
-    record::{count, count_loss, is_on, map_loss, observe, settle},
+    pairing::now_ns,
+    record::{count, count_loss, is_on, observe, settle},
     slots::slot_of,
     transition::count_reset,
 };
-
-/// `ENOENT`, negated as helpers return it.
-const ENOENT: i32 = -2;
 
 /// `struct ip_vs_conn *ip_vs_conn_new(const struct ip_vs_conn_param *p, …)`, 5.16 to 7.2.
 ///
@@ -133,24 +131,8 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
 /// Takes the record of `conn` away.
 #[inline(always)]
 fn end(conn: Conn, slot: u32) -> Result<(), Loss> {
-    if let Err(error) = CONNECTIONS.remove(&conn.0) {
-        if error != ENOENT {
-            return Err(map_loss(error, Loss::Map));
-        }
-        HALF_OPEN
-            .remove(&conn.0)
-            .map_err(|error| map_loss(error, Loss::Map))?;
-    }
+    connections::remove(conn)?;
     count(slot, Event::RecordEnded)
-}
-
-/// The record of `conn`, if it has one: it lives until the connection is freed, which waits for the packets in flight,
-/// or until a half-open one makes room for another.
-#[inline(always)]
-pub(crate) fn record_of(conn: Conn) -> Option<*mut Connection> {
-    CONNECTIONS
-        .get_ptr_mut(&conn.0)
-        .or_else(|| HALF_OPEN.get_ptr_mut(&conn.0))
 }
 
 /// Makes a record for `conn` in place of any other, and gives its slot.
@@ -176,43 +158,17 @@ pub(crate) fn track(conn: Conn, is_fresh: bool) -> Result<u32, Loss> {
     if is_on(Measure::Response) && !is_new {
         record.phase = phase::TURNS;
     }
-    if is_new && conn.is_tcp()? {
+    if is_new {
         record.flags |= Connection::HALF_OPEN;
-        // What a missed end left among the others would hide the new one.
-        let _ = CONNECTIONS.remove(&conn.0);
-        HALF_OPEN
-            .insert(&conn.0, &record, 0)
-            .map_err(|error| map_loss(error, Loss::ConnectionsFull))?;
-    } else {
-        CONNECTIONS
-            .insert(&conn.0, &record, 0)
-            .map_err(|error| map_loss(error, Loss::ConnectionsFull))?;
     }
+    record.last_ns = now_ns();
+    connections::insert(conn, &record)?;
     count(slot, Event::RecordMade)?;
     // Not before: without room for a record every packet comes here.
     if !is_new {
         count(slot, Event::Preexisting)?;
     }
     Ok(slot)
-}
-
-/// Moves the record of a connection that has had its handshake to those that stay.
-///
-/// Without room there it stays where it is, for as long as no newer one needs its place.
-#[inline(never)]
-pub(crate) fn promote(conn: Conn) -> Result<(), Loss> {
-    let Some(half_open) = HALF_OPEN.get_ptr_mut(&conn.0) else {
-        return Ok(());
-    };
-    // SAFETY: see `record_of`.
-    let mut record = unsafe { *half_open };
-    record.flags &= !Connection::HALF_OPEN;
-    CONNECTIONS
-        .insert(&conn.0, &record, 0)
-        .map_err(|error| map_loss(error, Loss::ConnectionsFull))?;
-    HALF_OPEN
-        .remove(&conn.0)
-        .map_err(|error| map_loss(error, Loss::Map))
 }
 
 /// Records the duration of a connection, once.

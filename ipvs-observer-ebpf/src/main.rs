@@ -24,6 +24,7 @@
     reason = "the signature of a program is aya's"
 )]
 
+mod connections;
 mod globals;
 mod kread;
 mod life;

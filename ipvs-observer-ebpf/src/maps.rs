@@ -7,11 +7,11 @@ use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
     btf_maps::{self, ArrayOfMaps},
     macros::{btf_map, map},
-    maps::{Array, HashMap, LruHashMap, Queue},
+    maps::{Array, HashMap, Queue},
 };
 use ipvs_observer_common::{
-    Coarse, Connection, Control, Counters, CpuBlock, Fine, LIVE_ENTRIES, LiveEntry, Medium,
-    ServerKey, maps::MAX_CHUNKS,
+    Bucket, Coarse, Control, Counters, CpuBlock, Fine, LIVE_ENTRIES, LiveEntry, Medium, ServerKey,
+    maps::MAX_CHUNKS,
 };
 
 use crate::pairing::Entry;
@@ -64,13 +64,9 @@ pub(crate) static SLOTS: HashMap<ServerKey, u32> = HashMap::with_max_entries(1, 
 #[map]
 pub(crate) static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(1, 0);
 
-/// Preallocated, since allocation inside a probe is not safe before 6.1.
+/// See `Bucket`: `connections` finds and makes records there.
 #[map]
-pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(1, 0);
-
-/// Room of its own for connections that have not had their handshake, so that a flood of SYNs drives out its own only.
-#[map]
-pub(crate) static HALF_OPEN: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(1, 0);
+pub(crate) static CONNECTIONS: Array<Bucket> = Array::with_max_entries(1, 0);
 
 /// Calls that have not returned: at most one for each task and interrupt level that is inside a function that is paired.
 #[map]

@@ -7,8 +7,8 @@ use aya_ebpf::{
 use ipvs_observer_common::{Event, Loss, Measure};
 
 use crate::{
+    connections::record_of,
     kread::{Conn, Service, read_at},
-    life::record_of,
     pairing::{Entry, enter, leave, now_ns},
     record::{count, observe, settle},
     slots::slot_of,

@@ -7,12 +7,13 @@ use aya_log_ebpf::debug;
 use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 
 use crate::{
+    connections::record_of,
     kread::{
         Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT,
         IP_VS_TCP_S_ESTABLISHED, IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
         Segment,
     },
-    life::{promote, record_of, settle_duration, track},
+    life::{settle_duration, track},
     pairing::now_ns,
     record::{count, count_transition, is_on, observe, settle},
 };
@@ -39,15 +40,8 @@ fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
     if record.phase == phase::DONE {
         return Ok(());
     }
-    let learned = learn(ctx, conn, record, now_ns);
-    if record.flags & PROMOTED == PROMOTED {
-        promote(conn)?;
-    }
-    learned
+    learn(ctx, conn, record, now_ns)
 }
-
-/// What makes a record one that stays.
-const PROMOTED: u8 = Connection::HALF_OPEN | Connection::ESTABLISHED;
 
 /// Remembers what tells later how the connection ended.
 #[inline(always)]
@@ -87,7 +81,10 @@ fn try_udp(ctx: &ProbeContext) -> Result<(), Loss> {
             record.request_ns = now_ns;
             record.phase = phase::RESPONSE;
         }
-        (phase::RESPONSE, false) => first_byte(record, now_ns)?,
+        (phase::RESPONSE, false) => {
+            record.flags &= !Connection::HALF_OPEN;
+            first_byte(record, now_ns)?;
+        }
         (phase::RESPONSE, true) => record.request_ns = now_ns,
         (phase::TURNS, client) => turn(record, client, now_ns)?,
         _ => record.phase = phase::DONE,
@@ -109,6 +106,9 @@ fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
     start(record, now_ns);
     record.phase = phase::DONE;
     record.last_ns = now_ns;
+    if !from_client(ctx)? {
+        record.flags &= !Connection::HALF_OPEN;
+    }
     Ok(())
 }
 
@@ -241,6 +241,7 @@ fn client_answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Res
         record.phase = phase::REQUEST;
     }
     record.flags |= Connection::ESTABLISHED;
+    record.flags &= !Connection::HALF_OPEN;
     count(record.slot, Event::Established)?;
     observe(record.slot, Measure::Handshake, now_ns - record.first_ns)?;
     if return_path {
@@ -306,9 +307,8 @@ fn closed(
         if segment.is_syn() {
             settle_duration(record)?;
             debug!(ctx, "connection {:x} is opened again", conn.0);
-            let in_half_open = record.flags & Connection::HALF_OPEN;
             *record = Connection::fresh(record.slot, record.fingerprint);
-            record.flags |= in_half_open;
+            record.flags |= Connection::HALF_OPEN;
             first_packet(record, &segment, now_ns)?;
             record.last_ns = now_ns;
             return Ok(());

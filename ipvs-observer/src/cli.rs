@@ -203,12 +203,9 @@ pub struct TopArguments {
     /// Kernel memory that the maps may take, such as 512M [default: 256M].
     #[arg(long, value_name = "SIZE")]
     pub max_memory: Option<String>,
-    /// Connections to follow at the same time after their handshake [default: 524288].
+    /// Connections to follow at the same time; half-open ones make room for others [default: 524288].
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<u32>,
-    /// Connections to follow at the same time before it [default: 65536].
-    #[arg(long, value_name = "NUMBER")]
-    pub max_half_open: Option<u32>,
     /// Created once the probes are attached, so that a test can wait for it.
     #[arg(long, hide = true, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

@@ -63,7 +63,6 @@ struct File {
     measure: Option<String>,
     max_memory: Option<String>,
     max_connections: Option<u32>,
-    max_half_open: Option<u32>,
 }
 
 /// A configuration that cannot be meant.

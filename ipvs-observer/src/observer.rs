@@ -231,7 +231,6 @@ fn start_probes(kernel: &Kernel, table: &Table, measuring: &Measuring) -> Result
         measures: measuring.measures.clone(),
         memory_bytes: measuring.memory_bytes,
         connections: measuring.connections,
-        half_open: measuring.half_open,
         configured,
         live: LiveRequest::of(kernel)?,
         with_log: log::max_level() >= log::LevelFilter::Debug,

@@ -6,11 +6,9 @@ use super::ConfigError;
 
 /// Bytes of kernel memory unless somebody says otherwise.
 pub(super) const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
-/// Connections followed after their handshake: as many as 4 300 new ones a second, of which IPVS keeps each for two
-/// minutes after it is closed.
+/// Connections followed at the same time: enough for 4 300 new ones a second, of which IPVS keeps each for two minutes
+/// after it is closed.
 pub(super) const DEFAULT_CONNECTIONS: u32 = 1 << 19;
-/// Connections followed before it.
-pub(super) const DEFAULT_HALF_OPEN: u32 = 1 << 16;
 
 /// The measures that `list` names, in their own order.
 ///

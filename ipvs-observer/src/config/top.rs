@@ -6,7 +6,7 @@ use ipvs_observer_common::Measure;
 
 use super::{
     ConfigError, DEFAULT_INTERVAL, File,
-    measure::{DEFAULT_CONNECTIONS, DEFAULT_HALF_OPEN, DEFAULT_MEMORY_BYTES, bytes, measures},
+    measure::{DEFAULT_CONNECTIONS, DEFAULT_MEMORY_BYTES, bytes, measures},
     selection, time, window,
 };
 use crate::{
@@ -46,10 +46,8 @@ pub struct Measuring {
     pub measures: Vec<Measure>,
     /// Bytes that the maps may take.
     pub memory_bytes: u64,
-    /// Connections followed after their handshake.
+    /// Connections followed at the same time.
     pub connections: u32,
-    /// Connections followed before it.
-    pub half_open: u32,
 }
 
 impl Measuring {
@@ -57,16 +55,13 @@ impl Measuring {
         let list = top.measure.as_ref().or(file.measure.as_ref());
         let memory = top.max_memory.as_ref().or(file.max_memory.as_ref());
         let connections = top.max_connections.or(file.max_connections);
-        let half_open = top.max_half_open.or(file.max_half_open);
-        let not_zero = |option, number| match number {
-            Some(0) => Err(ConfigError::Zero(option)),
-            number => Ok(number),
-        };
+        if connections == Some(0) {
+            return Err(ConfigError::Zero("--max-connections"));
+        }
         Ok(Self {
             measures: measures(list.map(String::as_str))?,
             memory_bytes: memory.map_or(Ok(DEFAULT_MEMORY_BYTES), |text| bytes(text))?,
-            connections: not_zero("--max-connections", connections)?.unwrap_or(DEFAULT_CONNECTIONS),
-            half_open: not_zero("--max-half-open", half_open)?.unwrap_or(DEFAULT_HALF_OPEN),
+            connections: connections.unwrap_or(DEFAULT_CONNECTIONS),
         })
     }
 }

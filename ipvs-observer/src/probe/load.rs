@@ -48,8 +48,7 @@ impl Loaded {
             .map_max_entries(maps::SLOTS, sizes.max_slots())
             .map_max_entries(maps::FREE_SLOTS, sizes.max_slots())
             .map_max_entries(maps::CPUS, sizes.cpus)
-            .map_max_entries(maps::CONNECTIONS, sizes.connections)
-            .map_max_entries(maps::HALF_OPEN, sizes.half_open)
+            .map_max_entries(maps::CONNECTIONS, sizes.buckets)
             .load(OBJECT)
             .map_err(|error| object_error(error, sizes.bytes()))?;
         let log = if with_log {

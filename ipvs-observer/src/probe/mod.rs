@@ -47,10 +47,8 @@ pub struct Request {
     pub measures: Vec<Measure>,
     /// Bytes that the maps may take.
     pub memory_bytes: u64,
-    /// Connections to follow after their handshake.
+    /// Connections to follow at the same time.
     pub connections: u32,
-    /// Connections to follow before it.
-    pub half_open: u32,
     /// Services and real servers in the table.
     pub configured: usize,
     /// What live counters take.
@@ -159,6 +157,8 @@ impl LiveRequest {
             per_cpu_offset: *self.per_cpu_offset.as_ref().unwrap_or(&0),
             grouping_bits: sizes.grouping_bits,
             measures: sizes.measures,
+            buckets: sizes.buckets,
+            reserved: 0,
             positions,
         }
     }
@@ -185,7 +185,6 @@ impl LiveProbes {
         let sizes = Sizes::choose(&Limits {
             memory_bytes: 0,
             connections: 1,
-            half_open: 1,
             cpus: possible_cpus()?,
             measures: 0,
             configured: 0,
@@ -231,7 +230,6 @@ impl Probes {
         let sizes = Sizes::choose(&Limits {
             memory_bytes: request.memory_bytes,
             connections: request.connections,
-            half_open: request.half_open,
             cpus: possible_cpus()?,
             measures: u32::try_from(measures.len()).unwrap_or(u32::MAX),
             configured: request.configured,

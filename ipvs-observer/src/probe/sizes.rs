@@ -4,8 +4,8 @@
 //! then octaves are cut more coarsely; at last real servers share the histograms of their service.
 
 use ipvs_observer_common::{
-    COARSEST_GROUPING_BITS, Connection, Counters, CpuBlock, FINEST_GROUPING_BITS, ServerKey,
-    Summary, buckets,
+    BUCKET_PLACES, Bucket, COARSEST_GROUPING_BITS, Counters, CpuBlock, FINEST_GROUPING_BITS,
+    ServerKey, Summary, buckets,
     maps::{CHUNK_SLOTS, MAX_CHUNKS},
 };
 
@@ -14,10 +14,8 @@ use ipvs_observer_common::{
 pub(super) struct Limits {
     /// Bytes that the maps may take together.
     pub memory_bytes: u64,
-    /// Connections that can be followed after their handshake.
+    /// Connections that can be followed at the same time.
     pub connections: u32,
-    /// Connections that can be followed before it.
-    pub half_open: u32,
     /// CPUs that may run.
     pub cpus: u32,
     /// Histograms of each server.
@@ -41,10 +39,8 @@ pub struct Sizes {
     pub chunks: u32,
     /// Chunks that fit into the memory allowed.
     pub max_chunks: u32,
-    /// Records of connections after their handshake.
-    pub connections: u32,
-    /// Records of connections before it.
-    pub half_open: u32,
+    /// Buckets for the records of connections.
+    pub buckets: u32,
 }
 
 /// Slots beyond the table, for servers that come between two ticks and for the host itself.
@@ -64,14 +60,13 @@ impl Sizes {
             grouping_bits: FINEST_GROUPING_BITS,
             chunks: 1,
             max_chunks: 1,
-            connections: limits.connections,
-            half_open: limits.half_open,
+            buckets: buckets_for(limits.connections),
         };
         // Records leave at least half of the memory to what is measured.
-        while sizes.record_bytes() > limits.memory_bytes / 2 && sizes.connections > 1024 {
-            sizes.connections /= 2;
-            sizes.half_open = sizes.half_open.min(sizes.connections);
-        }
+        let most = limits.memory_bytes / 2 / size_of::<Bucket>() as u64;
+        sizes.buckets = u32::try_from(most)
+            .unwrap_or(u32::MAX)
+            .clamp(1, sizes.buckets);
         let budget = limits
             .memory_bytes
             .saturating_sub(sizes.record_bytes() + sizes.cpu_bytes());
@@ -129,12 +124,12 @@ impl Sizes {
 
     /// Bytes of the records of connections.
     pub fn record_bytes(&self) -> u64 {
-        let element = HASH_ELEMENT_BYTES + (size_of::<u64>() + size_of::<Connection>()) as u64;
-        let map = |entries: u32| {
-            let buckets = u64::from(entries).next_power_of_two();
-            element * u64::from(entries) + HASH_BUCKET_BYTES * buckets
-        };
-        map(self.connections) + map(self.half_open)
+        u64::from(self.buckets) * size_of::<Bucket>() as u64
+    }
+
+    /// Connections of which none is turned away.
+    pub fn connections(&self) -> u64 {
+        u64::from(self.buckets) * BUCKET_PLACES as u64 / PLACES_PER_CONNECTION
     }
 
     fn cpu_bytes(&self) -> u64 {
@@ -152,6 +147,15 @@ impl Sizes {
     }
 }
 
+/// One place of so many is used when records are as many as asked for (see `best_place` of the programs).
+const PLACES_PER_CONNECTION: u64 = 2;
+
+fn buckets_for(connections: u32) -> u32 {
+    let places = u64::from(connections) * PLACES_PER_CONNECTION;
+    let buckets = places.div_ceil(BUCKET_PLACES as u64).max(1);
+    u32::try_from(buckets).unwrap_or(u32::MAX)
+}
+
 fn chunks_for(slots: u64) -> u64 {
     slots.div_ceil(u64::from(CHUNK_SLOTS))
 }
@@ -166,7 +170,6 @@ mod tests {
         Limits {
             memory_bytes: 256 * MIB,
             connections: 1 << 19,
-            half_open: 1 << 16,
             cpus,
             measures: 6,
             configured,
@@ -190,11 +193,11 @@ mod tests {
 
     #[test]
     fn a_million_connections_fit_into_a_hundred_and_twenty_eight_mebibytes() {
-        let sizes = Sizes {
+        let sizes = Sizes::choose(&Limits {
             connections: 1_000_000,
-            half_open: 1,
-            ..Sizes::choose(&limits(1, 1))
-        };
+            ..limits(1, 1)
+        });
+        assert!(sizes.connections() >= 1_000_000);
         assert!(
             sizes.record_bytes() <= 128 * MIB,
             "{}",
