@@ -166,6 +166,15 @@ impl<'a> Row<'a> {
         latency(self.value.pointer("/total/latency"), measure)
     }
 
+    /// Whether anything is said of a measure over the whole run so far.
+    pub fn has_total_latency(self, measure: &str) -> Result<bool> {
+        let latencies = self.value.pointer("/total/latency");
+        Ok(latencies
+            .context("no total.latency")?
+            .get(measure)
+            .is_some())
+    }
+
     /// A measure in the interval; one without a value is all zero.
     pub fn latency(self, measure: &str) -> Result<Latency> {
         latency(self.value.get("latency"), measure)
