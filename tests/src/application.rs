@@ -6,12 +6,12 @@
 //! any help of the agent. Servers that go on are `traffic`'s.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    io::{ErrorKind, Read as _, Write as _},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread::{self, JoinHandle},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
@@ -139,7 +139,23 @@ fn session(
         traffic::exchange(&mut stream)
             .with_context(|| format!("in request {request} of {requests}"))?;
     }
-    traffic::close(stream)
+    close(transport, stream)
+}
+
+/// Closes first and waits until the server has closed too. Of an association of SCTP there
+/// may be nothing left by then.
+fn close(transport: Transport, mut stream: TcpStream) -> Result<()> {
+    if transport == Transport::Tcp {
+        return traffic::close(stream);
+    }
+    stream
+        .shutdown(Shutdown::Write)
+        .context("cannot close an association")?;
+    match stream.read(&mut [0]) {
+        Ok(0) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+        other => bail!("waiting for the server to close has given {other:?}"),
+    }
 }
 
 /// Whoever answers a packet that is a connection of its own answers under its own name.

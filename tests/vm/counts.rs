@@ -2,15 +2,18 @@
 //! met exactly.
 
 mod bad_input;
+mod bypass;
 mod connections;
 mod demo;
 mod environment;
 mod firewall_mark;
+mod icmp;
 mod interrupted;
 mod kernel_agrees;
 mod large;
 mod live;
 mod log;
+mod methods;
 mod module;
 mod options;
 mod outcomes;
@@ -21,6 +24,7 @@ mod reopened;
 mod repeated;
 mod rights;
 mod servers;
+mod synchronisation;
 mod text;
 mod text_files;
 mod udp;
