@@ -4,6 +4,7 @@
 use std::{
     io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
@@ -22,6 +23,10 @@ use crate::fixture::{agent, assert_latency_count, assert_total, summary};
 const SERVERS: u8 = 2;
 const EACH: u32 = 4;
 const CONNECTIONS: u32 = EACH * SERVERS as u32;
+
+/// Long against the sending of a packet, and short against the second after which a SYN is
+/// repeated.
+const LATE: Duration = Duration::from_millis(100);
 
 #[cfg_attr(feature = "vm", test)]
 fn ipv4_datagrams_to_a_closed_port_are_scheduled_and_not_answered() {
@@ -61,6 +66,11 @@ fn connections_to_unreachable_servers_are_refused(vip: Vip) {
         lab.reject_behind(server, unreachable(vip, server))
             .expect("the routes are added");
     }
+    for server in 1..=SERVERS {
+        // An error that comes while the client is still busy with its SYN does not end the
+        // attempt.
+        lab.delay_server(server, LATE).expect("netem is there");
+    }
     let service = add_service(&lab, vip, Protocol::TCP, |server| unreachable(vip, server));
     let summary = observe(&lab, || connect_in_vain(vip.address()));
     for (row, expected) in rows(&summary, &service, |server| unreachable(vip, server)) {
@@ -81,11 +91,12 @@ const fn unreachable(vip: Vip, server: u8) -> IpAddr {
     }
 }
 
-/// Every error is sent: nothing bounds how many.
+/// Every error is sent: nothing bounds how many, as long as there are no more than five to
+/// unreachable addresses (`ip_rt_error_burst`).
 fn lab() -> Lab {
     let lab = Lab::new(SERVERS).expect("the lab is built");
     for server in 1..=SERVERS {
-        for limit in ["net/ipv4/icmp_ratelimit", "net/ipv6/icmp/ratelimit"] {
+        for limit in ["net/ipv4/icmp_ratemask", "net/ipv6/icmp/ratelimit"] {
             lab.server(server)
                 .set_sysctl(limit, "0")
                 .expect("the limit can be lifted");
