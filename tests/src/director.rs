@@ -110,6 +110,11 @@ impl Lab {
         link::delay_egress(self.server(server), UPLINK, delay)
     }
 
+    /// Delays what real server `server` sends by its own way to the client.
+    pub fn delay_shortcut(&self, server: u8, delay: Duration) -> Result<()> {
+        link::delay_egress(self.server(server), SHORTCUT, delay)
+    }
+
     /// Delays all that the client sends, and nothing that it receives.
     pub fn delay_client(&self, delay: Duration) -> Result<()> {
         link::delay_egress(&self.client, UPLINK, delay)

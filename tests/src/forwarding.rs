@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use ipvs_observer::{
     ipvs::table::{Tunnel, TunnelKind},
     model::id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId},
@@ -80,7 +80,9 @@ impl Forwarding {
     pub const fn server_address(self, vip: Vip, server: u8) -> IpAddr {
         let family = match self {
             Self::Tunnel { outer, .. } => outer,
-            _ => vip.family(),
+            Self::Masquerade | Self::MasqueradeToItself | Self::Local | Self::DirectRoute(_) => {
+                vip.family()
+            }
         };
         let is_to_itself = matches!(self, Self::MasqueradeToItself | Self::Local);
         match (family, is_to_itself) {
@@ -103,12 +105,9 @@ pub struct Path {
     pub forwarding: Forwarding,
 }
 
-/// The applications of a path; each ends by itself when it has had its part.
-pub type Applications = Vec<JoinHandle<Result<()>>>;
-
 impl Path {
     /// The service's identity.
-    pub const fn id(&self) -> ServiceId {
+    pub const fn id(self) -> ServiceId {
         let protocol = match self.transport {
             Transport::Tcp => Protocol::TCP,
             Transport::Udp | Transport::OnePacket => Protocol::UDP,
@@ -122,20 +121,20 @@ impl Path {
     }
 
     /// The address by which IPVS knows real server `server`.
-    pub const fn server_address(&self, server: u8) -> IpAddr {
+    pub const fn server_address(self, server: u8) -> IpAddr {
         self.forwarding.server_address(self.vip, server)
     }
 
     /// The port of the service and of its real servers.
-    const fn port(&self) -> u16 {
+    const fn port(self) -> u16 {
         match self.transport {
             // The other service of UDP.
             Transport::OnePacket => PORT + 1,
-            _ => PORT,
+            Transport::Tcp | Transport::Udp | Transport::Sctp => PORT,
         }
     }
 
-    const fn destination(&self, server: u8) -> DestinationId {
+    const fn destination(self, server: u8) -> DestinationId {
         DestinationId {
             address: self.server_address(server),
             port: self.port(),
@@ -173,12 +172,12 @@ impl Lab {
     }
 
     /// Adds the path's service with all real servers, in round robin.
-    pub fn balance(&self, path: &Path) -> Result<()> {
+    pub fn balance(&self, path: Path) -> Result<()> {
         self.balance_by(self.director(), path)
     }
 
     /// The same in another director.
-    pub(crate) fn balance_by(&self, director: &Netns, path: &Path) -> Result<()> {
+    pub(crate) fn balance_by(&self, director: &Netns, path: Path) -> Result<()> {
         director.run(|| {
             add_service(path)?;
             self.servers()
@@ -186,51 +185,58 @@ impl Lab {
         })
     }
 
-    /// Starts an application for each real server, which answers `connections`
-    /// connections of `requests` requests.
-    ///
-    /// With [`Forwarding::Local`] there is one application for all of them.
-    pub fn serve(&self, path: &Path, connections: u32, requests: u32) -> Result<Applications> {
-        let start = |netns: &Netns, address, connections| {
-            let address = SocketAddr::new(address, path.port());
-            application::serve(netns, path.transport, address, connections, requests)
-        };
-        if path.forwarding == Forwarding::Local {
-            let all = connections * u32::try_from(self.servers().count())?;
-            return Ok(vec![start(self.director(), path.vip.address().ip(), all)?]);
-        }
-        self.servers()
-            .map(|server| match path.forwarding {
-                Forwarding::MasqueradeToItself => {
-                    start(self.director(), path.server_address(server), connections)
-                }
-                Forwarding::DirectRoute(_) | Forwarding::Tunnel { .. } => {
-                    start(self.server(server), path.vip.address().ip(), connections)
-                }
-                _ => start(
-                    self.server(server),
-                    path.server_address(server),
-                    connections,
-                ),
-            })
-            .collect()
-    }
-
-    /// As many connections one after another, each of `requests` requests and their
-    /// responses.
-    pub fn connect(&self, path: &Path, connections: u32, requests: u32) -> Result<()> {
+    /// Connects as often as every real server is to get `each` connections, one after
+    /// another, of `requests` requests and responses. Fails unless all are answered, and each
+    /// server has answered its part.
+    pub fn exchange(&self, path: Path, each: u32, requests: u32) -> Result<()> {
         let client = match path.vip {
             Vip::V4 => CLIENT_V4,
             Vip::V6 => CLIENT_V6,
         };
         let target = SocketAddr::new(path.vip.address().ip(), path.port());
+        let all = each * u32::try_from(self.servers().count())?;
+        let applications = self.serve(path, each, requests)?;
         self.client()
-            .run(|| application::connect(path.transport, client, target, connections, requests))
+            .run(|| application::connect(path.transport, client, target, all, requests))?;
+        for application in applications {
+            let outcome = application.join();
+            outcome.map_err(|_panic| anyhow!("an application has panicked"))??;
+        }
+        Ok(())
+    }
+
+    /// Starts the applications of the real servers, which answer `each` connections and end.
+    fn serve(&self, path: Path, each: u32, requests: u32) -> Result<Vec<JoinHandle<Result<()>>>> {
+        let start = |netns: &Netns, address, connections| {
+            let address = SocketAddr::new(address, path.port());
+            application::serve(netns, path.transport, address, connections, requests)
+        };
+        let vip = path.vip.address().ip();
+        if path.forwarding == Forwarding::Local {
+            // All are one, which answers for all.
+            let all = each * u32::try_from(self.servers().count())?;
+            return Ok(vec![start(self.director(), vip, all)?]);
+        }
+        self.servers()
+            .map(|server| {
+                let (netns, address) = match path.forwarding {
+                    Forwarding::Masquerade => (self.server(server), path.server_address(server)),
+                    Forwarding::MasqueradeToItself => {
+                        (self.director(), path.server_address(server))
+                    }
+                    Forwarding::Local => (self.director(), vip),
+                    Forwarding::DirectRoute(_) | Forwarding::Tunnel { .. } => {
+                        (self.server(server), vip)
+                    }
+                };
+                start(netns, address, each)
+            })
+            .collect()
     }
 
     /// Takes all real servers out of the path's service, so that with
     /// `net.ipv4.vs.expire_nodest_conn` its connections end.
-    pub fn remove_servers(&self, path: &Path) -> Result<()> {
+    pub fn remove_servers(&self, path: Path) -> Result<()> {
         self.director().run(|| {
             self.servers().try_for_each(|server| {
                 ipvs_admin::delete_destination(&path.id(), &path.destination(server))
@@ -239,7 +245,7 @@ impl Lab {
     }
 }
 
-fn add_service(path: &Path) -> Result<()> {
+fn add_service(path: Path) -> Result<()> {
     let scheduler = "rr";
     if path.transport == Transport::OnePacket {
         return ipvs_admin::add_one_packet_service(&path.id(), scheduler);
@@ -247,7 +253,7 @@ fn add_service(path: &Path) -> Result<()> {
     ipvs_admin::add_service(&path.id(), scheduler)
 }
 
-fn add_destination(path: &Path, server: u8) -> Result<()> {
+fn add_destination(path: Path, server: u8) -> Result<()> {
     const WEIGHT: u32 = 1;
     let method = match path.forwarding {
         Forwarding::Tunnel { kind, .. } => {
@@ -257,7 +263,7 @@ fn add_destination(path: &Path, server: u8) -> Result<()> {
                 flags: 0,
             };
             let destination = path.destination(server);
-            return ipvs_admin::add_tunnel_destination(&path.id(), &destination, &tunnel, WEIGHT);
+            return ipvs_admin::add_tunnel_destination(&path.id(), &destination, tunnel, WEIGHT);
         }
         Forwarding::Masquerade | Forwarding::MasqueradeToItself => ForwardingMethod::Masquerade,
         Forwarding::Local => ForwardingMethod::Local,

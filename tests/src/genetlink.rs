@@ -69,6 +69,29 @@ pub fn text(kind: u16, text: &str) -> DefaultNla {
     DefaultNla::new(kind, value)
 }
 
+/// A number of 16 bits.
+#[expect(
+    clippy::host_endian_bytes,
+    reason = "netlink speaks the byte order of its host"
+)]
+pub fn number16(kind: u16, number: u16) -> DefaultNla {
+    DefaultNla::new(kind, number.to_ne_bytes().into())
+}
+
+/// A number of 32 bits.
+#[expect(
+    clippy::host_endian_bytes,
+    reason = "netlink speaks the byte order of its host"
+)]
+pub fn number32(kind: u16, number: u32) -> DefaultNla {
+    DefaultNla::new(kind, number.to_ne_bytes().into())
+}
+
+/// A port.
+pub fn port(kind: u16, port: u16) -> DefaultNla {
+    DefaultNla::new(kind, port.to_be_bytes().into())
+}
+
 /// Opens a socket to the kernel in the calling thread's network namespace.
 pub fn open_socket() -> Result<Socket> {
     let mut socket = Socket::new(NETLINK_GENERIC).context("cannot open a netlink socket")?;

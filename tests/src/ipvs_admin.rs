@@ -66,7 +66,7 @@ pub fn add_destination(
 pub fn add_tunnel_destination(
     service: &ServiceId,
     destination: &DestinationId,
-    tunnel: &Tunnel,
+    tunnel: Tunnel,
     weight: u32,
 ) -> Result<()> {
     let settings = message::tunnel_destination(destination, tunnel, weight);

@@ -21,7 +21,7 @@ const SYNC_ID: u32 = 7;
 
 impl Lab {
     /// Makes a director with the path's service that takes the connections of the lab's.
-    pub fn add_backup(&self, path: &Path) -> Result<Netns> {
+    pub fn add_backup(&self, path: Path) -> Result<Netns> {
         let backup = Netns::new("backup")?;
         self.balance_by(&backup, path)?;
         let end = |netns, index, host| End {

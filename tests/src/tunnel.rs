@@ -111,7 +111,7 @@ fn receive_gue(outer: AddressFamily) -> Result<()> {
         family: genetlink::family("fou")?,
         command: FOU_CMD_ADD,
         attributes: vec![
-            DefaultNla::new(FOU_ATTR_PORT, GUE_PORT.to_be_bytes().into()),
+            genetlink::port(FOU_ATTR_PORT, GUE_PORT),
             DefaultNla::new(FOU_ATTR_AF, vec![family]),
             DefaultNla::new(FOU_ATTR_TYPE, vec![FOU_ENCAP_GUE]),
         ],

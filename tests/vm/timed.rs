@@ -4,6 +4,7 @@
 
 mod cost;
 mod duration;
+mod methods;
 
 use std::{
     io::{self, Write as _},

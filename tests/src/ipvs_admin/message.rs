@@ -16,7 +16,7 @@ use ipvs_observer::{
 };
 use netlink_packet_core::DefaultNla;
 
-use crate::genetlink::{nest, text, untyped};
+use crate::genetlink::{nest, number16, number32, port, text, untyped};
 
 const IPVS_CMD_ATTR_SERVICE: u16 = 1;
 const IPVS_CMD_ATTR_DEST: u16 = 2;
@@ -83,7 +83,7 @@ pub(super) fn full_destination(
 /// The same for one at the end of a tunnel.
 pub(super) fn tunnel_destination(
     destination: &DestinationId,
-    tunnel: &Tunnel,
+    tunnel: Tunnel,
     weight: u32,
 ) -> DefaultNla {
     let kind = match tunnel.kind {
@@ -94,8 +94,8 @@ pub(super) fn tunnel_destination(
     };
     let tunnel = [
         DefaultNla::new(IPVS_DEST_ATTR_TUN_TYPE, vec![kind]),
-        DefaultNla::new(IPVS_DEST_ATTR_TUN_PORT, tunnel.port.to_be_bytes().into()),
-        native(IPVS_DEST_ATTR_TUN_FLAGS, tunnel.flags.to_ne_bytes()),
+        port(IPVS_DEST_ATTR_TUN_PORT, tunnel.port),
+        number16(IPVS_DEST_ATTR_TUN_FLAGS, tunnel.flags),
     ];
     let method = ForwardingMethod::Tunnel;
     destination_nest(&destination_settings(destination, method, weight), &tunnel)
@@ -111,9 +111,9 @@ pub(super) fn daemon(state: DaemonState, interface: &str, sync_id: u32) -> Defau
     nest(
         IPVS_CMD_ATTR_DAEMON,
         &[
-            native(IPVS_DAEMON_ATTR_STATE, state.to_ne_bytes()),
+            number32(IPVS_DAEMON_ATTR_STATE, state),
             text(IPVS_DAEMON_ATTR_MCAST_IFN, interface),
-            native(IPVS_DAEMON_ATTR_SYNC_ID, sync_id.to_ne_bytes()),
+            number32(IPVS_DAEMON_ATTR_SYNC_ID, sync_id),
         ],
     )
 }
@@ -154,8 +154,4 @@ fn single_client(family: AddressFamily) -> [u8; 4] {
         AddressFamily::Ipv4 => [255; 4],
         AddressFamily::Ipv6 => 128_u32.to_ne_bytes(),
     }
-}
-
-fn native<const BYTES: usize>(kind: u16, value: [u8; BYTES]) -> DefaultNla {
-    DefaultNla::new(kind, value.into())
 }

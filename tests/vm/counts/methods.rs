@@ -91,7 +91,7 @@ fn every_transport_is_counted(vip: Vip, forwarding: Forwarding) {
     let (lab, paths) = build(vip, forwarding, TRANSPORTS);
     let before = lab.quiesce().expect("the kernel counts packets");
     let agent = agent(&lab);
-    for path in &paths {
+    for path in paths {
         exchange(&lab, path);
     }
     let packets = lab
@@ -104,7 +104,7 @@ fn every_transport_is_counted(vip: Vip, forwarding: Forwarding) {
         "the lab is not what it should be: {packets:?}"
     );
     let summary = summary(agent);
-    for path in &paths {
+    for path in paths {
         for (row, expected) in rows(&summary, path) {
             assert_counted(row, path, expected);
         }
@@ -142,10 +142,10 @@ fn what_a_tunnel_cannot_show_is_absent() {
 fn what_no_reply_tells_is_absent(vip: Vip, forwarding: Forwarding) {
     let (lab, [path]) = build(vip, forwarding, [Transport::Tcp]);
     let agent = agent(&lab);
-    exchange(&lab, &path);
+    exchange(&lab, path);
     lab.quiesce().expect("the director becomes idle");
     let summary = summary(agent);
-    for (row, expected) in rows(&summary, &path) {
+    for (row, expected) in rows(&summary, path) {
         assert_latency_count(row, "handshake", expected);
         for measure in MEASURES_OF_REPLIES {
             assert!(
@@ -179,50 +179,45 @@ fn connections_have_their_duration_when_they_end(forwarding: Forwarding) {
         .set_sysctl("net/ipv4/vs/expire_nodest_conn", "1")
         .expect("connections can be made to end with their server");
     let agent = agent(&lab);
-    for path in &paths {
+    for path in paths {
         exchange(&lab, path);
     }
     lab.quiesce().expect("the director becomes idle");
-    for path in &paths {
+    for path in paths {
         lab.remove_servers(path).expect("the servers are removed");
     }
     await_no_connection(&lab);
     await_durations(&agent, &paths);
     let summary = summary(agent);
-    for path in &paths {
+    for path in paths {
         let service = service(&summary, path);
-        let expected = if path.transport == Transport::OnePacket {
-            0
-        } else {
-            CONNECTIONS
-        };
-        assert_latency_count(service, "duration", u64::from(expected));
+        assert_latency_count(service, "duration", durations(path));
         assert_total(service, "unanswered", 0);
+    }
+}
+
+/// How many connections of the path have one.
+fn durations(path: Path) -> u64 {
+    if path.transport == Transport::OnePacket {
+        0
+    } else {
+        u64::from(CONNECTIONS)
     }
 }
 
 /// The records are taken away a moment after their connections.
 fn await_durations(agent: &Agent, paths: &[Path]) {
-    let lasting = paths
-        .iter()
-        .filter(|path| path.transport != Transport::OnePacket);
-    let all = u64::from(CONNECTIONS) * lasting.count() as u64;
-    let durations = |report: &Report| {
-        let durations = paths
-            .iter()
-            .map(|path| Ok(duration_count(report, path).unwrap_or_default()));
-        durations.sum::<Result<u64, ()>>().unwrap_or_default()
+    let has_all = |report: &Report, path: Path| {
+        let service = report.service(&path.id().to_string())?;
+        let latency = service.total_latency("duration")?;
+        anyhow::Ok(latency.count >= durations(path))
     };
     agent
         .await_report("the durations of all connections", |report| {
-            durations(report) >= all
+            let mut paths = paths.iter();
+            paths.all(|path| has_all(report, *path).unwrap_or(false))
         })
         .expect("every connection has one");
-}
-
-fn duration_count(report: &Report, path: &Path) -> anyhow::Result<u64> {
-    let service = report.service(&path.id().to_string())?;
-    Ok(service.total_latency("duration")?.count)
 }
 
 /// A lab with the services of these transports, and nothing else.
@@ -239,27 +234,19 @@ fn build<const COUNT: usize>(
         transport,
         forwarding,
     });
-    for path in &paths {
+    for path in paths {
         lab.balance(path).expect("the service is added");
     }
     (lab, paths)
 }
 
-/// Each server gets and answers exactly its part of the connections.
-fn exchange(lab: &Lab, path: &Path) {
-    let applications = lab
-        .serve(path, EACH, REQUESTS)
-        .expect("the applications start");
-    lab.connect(path, CONNECTIONS, REQUESTS)
-        .expect("every request is answered");
-    for application in applications {
-        let outcome = application.join().expect("the server does not panic");
-        outcome.expect("each server gets its part");
-    }
+fn exchange(lab: &Lab, path: Path) {
+    lab.exchange(path, EACH, REQUESTS)
+        .expect("each server answers its part");
 }
 
 /// Each server's row and the service's, with how many connections it had.
-fn rows<'a>(summary: &'a Report, path: &Path) -> Vec<(Row<'a>, u64)> {
+fn rows(summary: &Report, path: Path) -> Vec<(Row<'_>, u64)> {
     let service = service(summary, path);
     let server = |server| {
         service
@@ -272,7 +259,7 @@ fn rows<'a>(summary: &'a Report, path: &Path) -> Vec<(Row<'a>, u64)> {
         .collect()
 }
 
-fn service<'a>(summary: &'a Report, path: &Path) -> Row<'a> {
+fn service(summary: &Report, path: Path) -> Row<'_> {
     summary
         .service(&path.id().to_string())
         .expect("the service is shown")
@@ -280,7 +267,7 @@ fn service<'a>(summary: &'a Report, path: &Path) -> Row<'a> {
 
 /// Fails unless the row tells of `connections` connections, all of which went well.
 #[track_caller]
-fn assert_counted(row: Row<'_>, path: &Path, connections: u64) {
+fn assert_counted(row: Row<'_>, path: Path, connections: u64) {
     let of_return_path = if path.forwarding.has_return_path() {
         connections
     } else {

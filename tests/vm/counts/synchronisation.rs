@@ -33,17 +33,12 @@ fn connections_of_another_director_are_not_scheduled_here(vip: Vip) {
         forwarding: Forwarding::Masquerade,
     };
     let lab = Lab::new(SERVERS).expect("the lab is built");
-    lab.balance(&path).expect("the service is added");
-    let backup = lab.add_backup(&path).expect("the directors are joined");
+    lab.balance(path).expect("the service is added");
+    let backup = lab.add_backup(path).expect("the directors are joined");
     let [master_agent, backup_agent] = [lab.director(), &backup]
         .map(|director| Agent::start(director, &["-i", "1s"]).expect("the agent starts"));
-    let applications = lab.serve(&path, EACH, 1).expect("the applications start");
-    lab.connect(&path, CONNECTIONS, 1)
-        .expect("every request is answered");
-    for application in applications {
-        let outcome = application.join().expect("the server does not panic");
-        outcome.expect("each server gets its part");
-    }
+    lab.exchange(path, EACH, 1)
+        .expect("each server answers its part");
     wait::until("the backup to have all connections", wait::PATIENCE, || {
         let connections = backup.proc_net("ip_vs_conn_sync")?;
         let synced = connections.lines().filter(|line| line.contains("SYNC"));

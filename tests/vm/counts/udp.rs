@@ -33,20 +33,13 @@ fn datagrams_are_seen_and_first_answers_are_counted_once(vip: Vip) {
         forwarding: Forwarding::Masquerade,
     };
     let lab = Lab::new(SERVERS).expect("the lab is built");
-    lab.balance(&path).expect("the service is set up");
-    let echoes = lab
-        .serve(&path, SOCKETS_EACH, DATAGRAMS)
-        .expect("the servers start");
+    lab.balance(path).expect("the service is set up");
     let before = lab.quiesce().expect("the kernel counts packets");
     let agent = agent(&lab);
 
     let sockets = SOCKETS_EACH * u32::from(SERVERS);
-    lab.connect(&path, sockets, DATAGRAMS)
-        .expect("every datagram is answered");
-    for echo in echoes {
-        let echoed = echo.join().expect("the server does not panic");
-        echoed.expect("each server gets its part of the datagrams");
-    }
+    lab.exchange(path, SOCKETS_EACH, DATAGRAMS)
+        .expect("each server answers its part of the datagrams");
     let packets = lab
         .quiesce()
         .expect("the kernel counts packets")
