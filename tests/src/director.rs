@@ -208,7 +208,7 @@ impl Lab {
             IpAddr::V6(_) => server_v6(server),
         };
         let netns = self.server(server);
-        allow_forwarding(netns)?;
+        link::allow_forwarding(netns)?;
         link::add_unreachable_route(netns, Cidr::host(address))?;
         link::add_route(&self.director, Cidr::host(address), gateway)
     }
@@ -217,13 +217,8 @@ impl Lab {
         let director = &self.director;
         link::add_address(director, link::LOOPBACK, Cidr::host(VIP_V4))?;
         link::add_address(director, link::LOOPBACK, Cidr::host(VIP_V6))?;
-        allow_forwarding(director)
+        link::allow_forwarding(director)
     }
-}
-
-fn allow_forwarding(netns: &Netns) -> Result<()> {
-    netns.set_sysctl("net/ipv4/ip_forward", "1")?;
-    netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")
 }
 
 /// A link that was just set up may lose packets for a moment, and a lost SYN comes

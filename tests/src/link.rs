@@ -144,6 +144,12 @@ pub fn add_unreachable_route(netns: &Netns, destination: Cidr) -> Result<()> {
         .with_context(|| format!("cannot make {destination:?} unreachable"))
 }
 
+/// Makes the namespace pass on what is meant for others.
+pub fn allow_forwarding(netns: &Netns) -> Result<()> {
+    netns.set_sysctl("net/ipv4/ip_forward", "1")?;
+    netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+}
+
 /// Holds everything that leaves an interface back by `delay`, exact to the
 /// nanosecond; what comes in is not touched. Another call replaces the delay.
 pub fn delay_egress(netns: &Netns, index: u32, delay: Duration) -> Result<()> {
