@@ -23,6 +23,8 @@ pub enum Command {
     Top(TopArguments),
     /// The table of services and real servers as ipvsadm prints it, and for machines; needs no eBPF.
     List(ListArguments),
+    /// What this host and its kernel allow, what is missing and how to get it; loads nothing.
+    Doctor(DoctorArguments),
     /// JSON schema of what a command prints with -o json.
     Schema(SchemaArguments),
 }
@@ -177,6 +179,8 @@ pub enum SchemaOf {
     List,
     /// `list --changes -o json`.
     Changes,
+    /// `doctor -o json`.
+    Doctor,
 }
 
 /// What `top` takes.
@@ -197,6 +201,28 @@ pub struct TopArguments {
     /// How many real servers a block shows; 0 for all [default: 20].
     #[arg(short = 'n', long, value_name = "ROWS")]
     pub rows: Option<usize>,
+    /// What is measured.
+    #[command(flatten)]
+    pub measuring: MeasuringArguments,
+    /// Created once the probes are attached, so that a test can wait for it.
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Format of what is printed [default: text].
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<OutputFormat>,
+    /// What would be measured.
+    #[command(flatten)]
+    pub measuring: MeasuringArguments,
+}
+
+/// What every command takes that measures.
+#[derive(Debug, Args)]
+pub struct MeasuringArguments {
     /// Latencies to measure: names, `default` or `all`; with `+` or `-` before a name, beside or without the default ones.
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
     pub measure: Option<String>,
@@ -206,9 +232,6 @@ pub struct TopArguments {
     /// Connections to follow at the same time; half-open ones make room for others [default: 524288].
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<u32>,
-    /// Created once the probes are attached, so that a test can wait for it.
-    #[arg(long, hide = true, value_name = "FILE")]
-    pub ready_file: Option<PathBuf>,
 }
 
 /// A format of `top`.

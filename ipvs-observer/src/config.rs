@@ -2,6 +2,7 @@
 //!
 //! Here is what commands have in common; what each means by its own options is in `config/`.
 
+mod doctor;
 mod list;
 mod measure;
 mod top;
@@ -16,6 +17,7 @@ use std::{
 use thiserror::Error;
 
 pub use self::{
+    doctor::Doctor,
     list::{List, Subject},
     top::{Measuring, Top},
 };
@@ -38,6 +40,8 @@ pub enum Job {
     Top(Top),
     /// `list`.
     List(List),
+    /// `doctor`.
+    Doctor(Doctor),
     /// `schema`.
     Schema(SchemaOf),
 }
@@ -134,6 +138,7 @@ pub fn resolve(arguments: Arguments) -> Result<(Job, Surroundings), ConfigError>
     let job = match command {
         Command::Top(arguments) => Job::Top(Top::resolve(&arguments, &common, &file)?),
         Command::List(arguments) => Job::List(List::resolve(&arguments, &common, &file)?),
+        Command::Doctor(arguments) => Job::Doctor(Doctor::resolve(&arguments, &common, &file)?),
         Command::Schema(arguments) => Job::Schema(arguments.of),
     };
     Ok((job, surroundings))

@@ -19,13 +19,13 @@ use crate::{
         netlink::{Ipvs, NetlinkError},
         table::Table,
     },
-    kernel::Kernel,
+    kernel::{Capabilities, Kernel},
     model::{
         circumstances::Circumstances, ledger::Ledger, sample::Sample, snapshot::Run,
         snapshot::Snapshot,
     },
     output::{Format, stdout::Stdout},
-    probe::{LiveCounters, LiveRequest, Probes, ProgramLog, Request},
+    probe::{LiveCounters, LiveRequest, LoadError, Probes, ProgramLog, Request},
     signals::{Ending, Signals},
 };
 
@@ -63,7 +63,8 @@ struct Observer {
 impl Observer {
     fn start(config: &Top) -> Result<Self, RunError> {
         let kernel = Kernel::at("/");
-        let missing = kernel.capabilities()?.missing();
+        let capabilities = kernel.capabilities()?;
+        let missing = capabilities.missing();
         if !missing.is_empty() {
             return Err(RunError::NotPermitted(missing));
         }
@@ -73,7 +74,8 @@ impl Observer {
         }
         let table = ipvs.table(&mut |_, _| None)?;
         config.selection.check(&table)?;
-        let mut probes = start_probes(&kernel, &table, &config.measuring)?;
+        let mut probes = start_probes(&kernel, &table, &config.measuring)
+            .map_err(|error| refused_perf_events(error, &kernel, capabilities))?;
         let uname = rustix::system::uname();
         let run = Run {
             host: uname.nodename().to_string_lossy().into_owned(),
@@ -236,6 +238,15 @@ fn start_probes(kernel: &Kernel, table: &Table, measuring: &Measuring) -> Result
         with_log: log::max_level() >= log::LevelFilter::Debug,
     };
     Ok(Probes::start(&resolved, &request)?)
+}
+
+/// A kernel that gives perf events to nobody else refuses every probe, each in the same way.
+fn refused_perf_events(error: RunError, kernel: &Kernel, capabilities: Capabilities) -> RunError {
+    if !matches!(error, RunError::Load(LoadError::NothingAttached(_))) {
+        return error;
+    }
+    let missing = capabilities.missing_for_perf_events(kernel.perf_event_paranoid());
+    missing.map_or(error, |missing| RunError::NotPermitted(vec![missing]))
 }
 
 /// Says what will be measured and what will not.

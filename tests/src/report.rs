@@ -120,6 +120,37 @@ impl Report {
             .context("no health.refused_probes")
     }
 
+    /// The names of the probes that are attached, in their order.
+    pub fn probes(&self) -> Result<Vec<&str>> {
+        let probes = self.value.pointer("/health/probes");
+        let probes = probes
+            .and_then(Value::as_array)
+            .context("no health.probes")?;
+        probes
+            .iter()
+            .map(|probe| probe["probe"].as_str().context("a probe has no name"))
+            .collect()
+    }
+
+    /// How often the probe `name` did not run, where the kernel counts that.
+    pub fn not_run(&self, name: &str) -> Result<Option<u64>> {
+        let probes = self.value.pointer("/health/probes");
+        let mut probes = probes
+            .and_then(Value::as_array)
+            .context("no health.probes")?
+            .iter();
+        let probe = probes.find(|probe| probe["probe"] == name);
+        let probe = probe.with_context(|| format!("no probe {name}"))?;
+        let counts = [&probe["missed"], &probe["recursion_misses"]].map(Value::as_u64);
+        Ok(counts[0].zip(counts[1]).map(|(one, other)| one + other))
+    }
+
+    /// A number of what the maps hold and take.
+    pub fn memory(&self, member: &str) -> Result<u64> {
+        let memory = self.value.pointer("/health/memory");
+        number(memory.context("no health.memory")?, member)
+    }
+
     /// The service shown as `name`, such as `TCP 10.9.0.1:80`.
     pub fn service(&self, name: &str) -> Result<Row<'_>> {
         self.services()?

@@ -12,6 +12,7 @@ use serde_json::Value;
 static TOP: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Top));
 static LIST: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::List));
 static CHANGES: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Changes));
+static DOCTOR: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Doctor));
 
 /// Reads a line that a command printed, and names all that its schema does not say of it.
 pub fn checked(of: SchemaOf, line: &str) -> Result<Value> {
@@ -21,6 +22,7 @@ pub fn checked(of: SchemaOf, line: &str) -> Result<Value> {
         SchemaOf::Top => &TOP,
         SchemaOf::List => &LIST,
         SchemaOf::Changes => &CHANGES,
+        SchemaOf::Doctor => &DOCTOR,
     };
     let validator = validator
         .as_ref()

@@ -10,7 +10,7 @@ use super::{
     selection, time, window,
 };
 use crate::{
-    cli::{CommonArguments, OutputFormat, SortColumn, TopArguments},
+    cli::{CommonArguments, MeasuringArguments, OutputFormat, SortColumn, TopArguments},
     model::filter::Selection,
 };
 
@@ -51,10 +51,10 @@ pub struct Measuring {
 }
 
 impl Measuring {
-    fn resolve(top: &TopArguments, file: &File) -> Result<Self, ConfigError> {
-        let list = top.measure.as_ref().or(file.measure.as_ref());
-        let memory = top.max_memory.as_ref().or(file.max_memory.as_ref());
-        let connections = top.max_connections.or(file.max_connections);
+    pub(super) fn resolve(typed: &MeasuringArguments, file: &File) -> Result<Self, ConfigError> {
+        let list = typed.measure.as_ref().or(file.measure.as_ref());
+        let memory = typed.max_memory.as_ref().or(file.max_memory.as_ref());
+        let connections = typed.max_connections.or(file.max_connections);
         if connections == Some(0) {
             return Err(ConfigError::Zero("--max-connections"));
         }
@@ -83,7 +83,7 @@ impl Top {
             output: top.output.or(file.output).unwrap_or_default(),
             sort: top.sort.or(file.sort).unwrap_or_default(),
             rows: (rows > 0).then_some(rows),
-            measuring: Measuring::resolve(top, file)?,
+            measuring: Measuring::resolve(&top.measuring, file)?,
             ready_file: top.ready_file.clone(),
         })
     }

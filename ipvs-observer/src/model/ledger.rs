@@ -105,6 +105,8 @@ impl Ledger {
             total: self.completeness,
             torn: table.torn,
             table_took,
+            probes: readings.probes,
+            memory: readings.memory,
             missed_windows,
         };
         self.note_table(table, at);

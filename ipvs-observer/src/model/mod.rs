@@ -13,6 +13,7 @@ pub mod id;
 pub mod latency;
 pub mod ledger;
 pub mod listing;
+pub mod memory;
 pub mod rates;
 pub mod sample;
 pub mod snapshot;

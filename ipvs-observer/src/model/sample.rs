@@ -8,6 +8,8 @@ use super::{
     activity::Activity,
     circumstances::Circumstances,
     id::{DestinationId, ServiceId},
+    memory::Memory,
+    snapshot::ProbeHealth,
 };
 use crate::ipvs::table::Table;
 
@@ -32,6 +34,10 @@ pub struct Readings {
     pub transitions: u64,
     /// Events given up, by [`Loss`].
     pub losses: [u64; Loss::ALL.len()],
+    /// What attached probes missed since they were attached.
+    pub probes: Vec<ProbeHealth>,
+    /// What the maps hold and take.
+    pub memory: Memory,
 }
 
 /// Everything that one tick read.

@@ -9,6 +9,7 @@ use super::{
     circumstances::{Bite, Circumstances},
     filter::Selection,
     id::{DestinationId, ServiceId},
+    memory::Memory,
     rates::Rates,
     sample::Timestamp,
 };
@@ -95,6 +96,26 @@ impl Run {
     }
 }
 
+/// How often an attached probe did not run, since it was attached; absent where the kernel does not count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeHealth {
+    /// The probe, of which a function can have one at its entry and one at its return.
+    pub name: &'static str,
+    /// The kernel function.
+    pub function: &'static str,
+    /// Another probe was being handled on that CPU, or too many calls had not returned.
+    pub missed: Option<u64>,
+    /// The CPU was inside another program, or inside a bpf(2) call that touches a map.
+    pub recursion_misses: Option<u64>,
+}
+
+impl ProbeHealth {
+    /// All runs that are known to be missing.
+    pub fn not_run(&self) -> u64 {
+        self.missed.unwrap_or(0) + self.recursion_misses.unwrap_or(0)
+    }
+}
+
 /// A probe that is not attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedProbe {
@@ -156,6 +177,10 @@ pub struct Health {
     pub torn: bool,
     /// How long reading the table took.
     pub table_took: Duration,
+    /// What attached probes missed.
+    pub probes: Vec<ProbeHealth>,
+    /// What the maps hold and take.
+    pub memory: Memory,
     /// Windows that an output missed because it was slow, since the start.
     pub missed_windows: u64,
 }

@@ -10,8 +10,8 @@ use ipvs_observer_common::Event;
 use serde::Serialize;
 
 use super::object::{
-    CountersObject, FactsObject, IdentityObject, Pairs, RatesObject, SysctlsObject, nanoseconds,
-    sysctls, time,
+    CountersObject, FactsObject, IdentityObject, MemoryObject, Pairs, RatesObject, SysctlsObject,
+    nanoseconds, sysctls, time,
 };
 use crate::model::{
     activity::Activity,
@@ -19,7 +19,7 @@ use crate::model::{
     id::{DestinationId, ServiceId},
     latency::{Distribution, Percentiles},
     rates::Rates,
-    snapshot::{Completeness, DestinationRow, Row, Run, ServiceRow, Snapshot},
+    snapshot::{Completeness, DestinationRow, ProbeHealth, Row, Run, ServiceRow, Snapshot},
 };
 
 /// The snapshot as one line.
@@ -66,6 +66,8 @@ struct HealthObject<'a> {
     table_torn: bool,
     table_took_ns: u64,
     missed_windows: u64,
+    probes: Vec<ProbeObject>,
+    memory: MemoryObject,
     measures: Vec<&'static str>,
     refused_probes: Vec<RefusedObject<'a>>,
 }
@@ -81,6 +83,16 @@ struct CoverageObject {
     hits: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     packets: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ProbeObject {
+    probe: &'static str,
+    function: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recursion_misses: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -175,6 +187,8 @@ impl<'a> Encoder<'a> {
             table_torn: health.torn,
             table_took_ns: nanoseconds(health.table_took),
             missed_windows: health.missed_windows,
+            probes: health.probes.iter().map(probe).collect(),
+            memory: MemoryObject::of(&health.memory),
             measures: run.measures.iter().map(|measure| measure.name()).collect(),
             refused_probes: refused
                 .map(|probe| RefusedObject {
@@ -264,6 +278,15 @@ fn latency(distribution: &Distribution, percentiles: &mut Percentiles) -> Latenc
                 .collect(),
         ),
         buckets: distribution.buckets().collect(),
+    }
+}
+
+const fn probe(health: &ProbeHealth) -> ProbeObject {
+    ProbeObject {
+        probe: health.name,
+        function: health.function,
+        missed: health.missed,
+        recursion_misses: health.recursion_misses,
     }
 }
 

@@ -3,8 +3,10 @@
 //! A format is a pure function of a snapshot. A slow reader loses whole windows, which are counted, and never slows the
 //! sampling.
 
+pub mod doctor;
 pub mod json;
 pub mod list;
+mod memory;
 mod object;
 pub mod schema;
 pub mod stdout;

@@ -17,6 +17,7 @@ pub fn schema(of: SchemaOf) -> String {
         SchemaOf::Top => "#/$defs/top",
         SchemaOf::List => "#/$defs/list",
         SchemaOf::Changes => "#/$defs/changes",
+        SchemaOf::Doctor => "#/$defs/doctor",
     };
     SCHEMA.replacen(ROOT, root, 1)
 }

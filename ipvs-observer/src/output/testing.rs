@@ -13,8 +13,9 @@ use crate::{
         latency::Distribution,
         ledger::Ledger,
         listing::Setting,
+        memory::Memory,
         sample::{Readings, Sample, Timestamp},
-        snapshot::{RefusedProbe, Run, Snapshot},
+        snapshot::{ProbeHealth, RefusedProbe, Run, Snapshot},
     },
 };
 
@@ -97,11 +98,45 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
             ]),
             transitions: 1198,
             losses,
+            probes: vec![
+                ProbeHealth {
+                    name: "tcp_state_transition",
+                    function: "tcp_state_transition",
+                    missed: Some(0),
+                    recursion_misses: Some(2),
+                },
+                ProbeHealth {
+                    name: "ip_vs_schedule_return",
+                    function: "ip_vs_schedule",
+                    missed: Some(0),
+                    recursion_misses: Some(0),
+                },
+            ],
+            memory: memory(),
         },
         packets: Some(1200),
         ..quiet_sample(at(4), table(n_servers, 1400))
     };
     ledger.advance(sample, is_final, 1)
+}
+
+/// Maps that are smaller than they should be in every way.
+pub(super) const fn memory() -> Memory {
+    Memory {
+        server_bytes: 12 << 20,
+        record_bytes: 3 << 20,
+        cpu_bytes: 1 << 20,
+        cpus: 8,
+        partitions: 1,
+        grouping_bits: 3,
+        slots: 64,
+        max_slots: 64,
+        slots_used: 64,
+        configured: 1002,
+        connections: 4096,
+        connections_wanted: 524_288,
+        records_used: Some(17),
+    }
 }
 
 fn quiet_sample(at: Timestamp, table: Table) -> Sample {

@@ -14,11 +14,12 @@ use crate::{
         activity::Activity,
         circumstances::Bite,
         latency::Percentiles,
-        snapshot::{Row, ServiceRow, Snapshot},
+        snapshot::{ProbeHealth, Row, ServiceRow, Snapshot},
     },
 };
 
 use self::{number::short, rows::Rows};
+use super::memory;
 
 /// What a terminal is expected to have.
 const COLUMNS: usize = 120;
@@ -110,6 +111,12 @@ impl Block<'_> {
         }
         for bite in snapshot.bites() {
             self.line(&describe(bite));
+        }
+        for compromise in snapshot.health.memory.compromises() {
+            self.line(&memory::describe(compromise));
+        }
+        if let Some(line) = not_run(&snapshot.health.probes) {
+            self.line(&line);
         }
         if let Some(reason) = &run.no_live {
             self.line(&format!(
@@ -279,6 +286,14 @@ fn wrapped(facts: &[String]) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The probes that are known not to have run each time, if there are any.
+fn not_run(probes: &[ProbeHealth]) -> Option<String> {
+    let missed = probes.iter().filter(|probe| probe.not_run() > 0);
+    let missed = missed.map(|probe| format!("{} {}", probe.name, probe.not_run()));
+    let missed: Vec<_> = missed.collect();
+    (!missed.is_empty()).then(|| format!("probes not run since the start: {}", missed.join(", ")))
 }
 
 /// The age of the oldest copy of the kernel's counters behind the rates that are shown.

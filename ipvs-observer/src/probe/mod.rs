@@ -6,6 +6,8 @@
 
 mod chunks;
 mod decode;
+mod health;
+mod info;
 mod live;
 mod load;
 mod log;
@@ -14,6 +16,7 @@ mod plan;
 mod servers;
 mod sizes;
 mod slots;
+mod survey;
 
 use std::{collections::BTreeSet, io};
 
@@ -24,19 +27,30 @@ use ipvs_observer_common::{
 use thiserror::Error;
 
 use self::{
-    chunks::Chunks, load::Loaded, mapped::MappedArray, plan::Plan, servers::Servers, sizes::Limits,
+    chunks::Chunks,
+    health::Watch,
+    load::Loaded,
+    mapped::MappedArray,
+    plan::Plan,
+    servers::Servers,
+    sizes::{Limits, Sizes},
 };
 use crate::{
     btf::resolve::Resolved,
     ipvs::table::Table,
     kernel::{Kernel, Process, ReadError},
     model::{
+        memory::Memory,
         sample::{Readings, ServerId},
         snapshot::RefusedProbe,
     },
 };
 
-pub use self::{live::LiveCounters, log::ProgramLog, sizes::Sizes};
+pub use self::{
+    live::LiveCounters,
+    log::ProgramLog,
+    survey::{Outlook, ProbeOutlook, Survey, functions, planned_memory, survey, unexamined},
+};
 
 /// What a run asks of the probes.
 #[derive(Clone, Debug)]
@@ -78,6 +92,9 @@ pub struct Probes {
     netns: u32,
     seen: Totals,
     live: Option<LiveCounters>,
+    watch: Watch,
+    connections_wanted: u32,
+    configured: usize,
 }
 
 /// What the programs counted of themselves since they are attached.
@@ -253,6 +270,7 @@ impl Probes {
         } else {
             None
         };
+        let watch = Watch::new(loaded.ebpf(), &plan);
         Ok(Self {
             loaded,
             servers,
@@ -263,6 +281,9 @@ impl Probes {
             netns: request.netns,
             seen: Totals::default(),
             live,
+            watch,
+            connections_wanted: request.connections,
+            configured: request.configured,
         })
     }
 
@@ -274,12 +295,22 @@ impl Probes {
             servers.chain([(service.id, None)])
         });
         let ids: BTreeSet<ServerId> = ids.collect();
+        self.configured = ids.len();
         self.servers.follow(self.loaded.ebpf(), self.netns, &ids)
     }
 
     /// What the maps hold and take.
-    pub const fn sizes(&self) -> &Sizes {
-        &self.sizes
+    pub fn memory(&self) -> Memory {
+        let (slots, slots_used) = self.servers.slots();
+        let sizes = Sizes {
+            chunks: slots / maps::CHUNK_SLOTS,
+            ..self.sizes
+        };
+        Memory {
+            slots_used,
+            records_used: Some(self.servers.records()),
+            ..sizes.memory(self.connections_wanted, self.configured)
+        }
     }
 
     /// The counters that the kernel logs during a dump, where its programs are attached.
@@ -300,6 +331,8 @@ impl Probes {
             servers: self.servers.drain(),
             transitions,
             losses,
+            probes: self.watch.read(),
+            memory: self.memory(),
         }
     }
 

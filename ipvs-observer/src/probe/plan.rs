@@ -94,6 +94,25 @@ const fn event_needs(event: Event) -> &'static [Probe] {
     }
 }
 
+/// Every probe that there is.
+pub(super) fn every() -> impl Iterator<Item = Probe> {
+    PROBES.into_iter().chain(LIVE)
+}
+
+/// The measures and events that cannot be had without `probe`.
+pub(super) fn carried_by(probe: Probe) -> (Vec<Measure>, Vec<Event>) {
+    let measures = Measure::ALL.into_iter();
+    let measures = measures.filter(|&measure| measure_needs(measure).contains(&probe));
+    let events = Event::ALL.into_iter();
+    let events = events.filter(|&event| event_needs(event).contains(&probe));
+    (measures.collect(), events.collect())
+}
+
+/// Whether `probe` reads live counters, and nothing else.
+pub(super) fn is_live(probe: Probe) -> bool {
+    LIVE.contains(&probe)
+}
+
 /// What can be attached by what is known before anything is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -106,7 +125,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Everything.
     pub(super) fn full(resolved: &Resolved) -> Self {
-        Self::of(PROBES.into_iter().chain(LIVE), resolved)
+        Self::of(every(), resolved)
     }
 
     /// Only what reads live counters.

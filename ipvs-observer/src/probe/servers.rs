@@ -107,6 +107,21 @@ impl Servers {
         readings
     }
 
+    /// Slots that there are, and how many of them are used, that of the host among them.
+    pub(super) fn slots(&self) -> (u32, u32) {
+        let used = self.known.iter().filter(|known| known.id.is_some()).count() + 1;
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        (number(self.chunks.slots()), number(used))
+    }
+
+    /// Records of connections that were made and have not ended, as of the last reading.
+    pub(super) fn records(&self) -> u64 {
+        self.known.iter().fold(0, |sum: u64, known| {
+            let made = known.counters.get(Event::RecordMade);
+            sum.wrapping_add(made.wrapping_sub(known.counters.get(Event::RecordEnded)))
+        })
+    }
+
     /// Sees to it that services and the next servers find a slot, and takes back those of servers that are not in
     /// `table` any more.
     pub(super) fn follow(

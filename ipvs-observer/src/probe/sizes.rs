@@ -9,6 +9,8 @@ use ipvs_observer_common::{
     maps::{CHUNK_SLOTS, MAX_CHUNKS},
 };
 
+use crate::model::memory::Memory;
+
 /// What the user allows and the host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -26,7 +28,7 @@ pub(super) struct Limits {
 
 /// What the maps hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
+pub(super) struct Sizes {
     /// CPUs that may run.
     pub cpus: u32,
     /// Histograms of each server.
@@ -104,7 +106,7 @@ impl Sizes {
     }
 
     /// Bytes of one chunk of slots.
-    pub fn chunk_bytes(&self) -> u64 {
+    pub(super) fn chunk_bytes(&self) -> u64 {
         let slot = self.measures as usize * self.histogram_bytes() + size_of::<Counters>();
         let shared = size_of::<ServerKey>() + size_of::<u32>();
         let element = HASH_ELEMENT_BYTES + HASH_BUCKET_BYTES;
@@ -113,23 +115,24 @@ impl Sizes {
     }
 
     /// Bytes of one measure of one server in one partition.
-    pub fn histogram_bytes(&self) -> usize {
+    pub(super) fn histogram_bytes(&self) -> usize {
         size_of::<Summary>() + buckets(self.grouping_bits) * size_of::<u32>()
     }
 
     /// Bytes of all chunks that there are from the start.
-    pub fn server_bytes(&self) -> u64 {
+    pub(super) fn server_bytes(&self) -> u64 {
         self.chunk_bytes() * u64::from(self.chunks)
     }
 
     /// Bytes of the records of connections.
-    pub fn record_bytes(&self) -> u64 {
+    pub(super) fn record_bytes(&self) -> u64 {
         u64::from(self.buckets) * size_of::<Bucket>() as u64
     }
 
     /// Connections of which none is turned away.
-    pub fn connections(&self) -> u64 {
-        u64::from(self.buckets) * BUCKET_PLACES as u64 / PLACES_PER_CONNECTION
+    pub(super) fn connections(&self) -> u32 {
+        let places = u64::from(self.buckets) * BUCKET_PLACES as u64;
+        u32::try_from(places / PLACES_PER_CONNECTION).unwrap_or(u32::MAX)
     }
 
     fn cpu_bytes(&self) -> u64 {
@@ -137,12 +140,32 @@ impl Sizes {
     }
 
     /// Bytes of all maps from the start.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.server_bytes() + self.record_bytes() + self.cpu_bytes()
     }
 
+    /// The same for people who have `configured` services and real servers and wanted so many records; nothing is
+    /// used yet.
+    pub(super) fn memory(&self, connections_wanted: u32, configured: usize) -> Memory {
+        Memory {
+            server_bytes: self.server_bytes(),
+            record_bytes: self.record_bytes(),
+            cpu_bytes: self.cpu_bytes(),
+            cpus: self.cpus,
+            partitions: self.partitions,
+            grouping_bits: self.grouping_bits,
+            slots: self.chunks * CHUNK_SLOTS,
+            max_slots: self.max_slots(),
+            slots_used: 0,
+            configured,
+            connections: self.connections(),
+            connections_wanted,
+            records_used: None,
+        }
+    }
+
     /// Slots that there can be.
-    pub fn max_slots(&self) -> u32 {
+    pub(super) fn max_slots(&self) -> u32 {
         self.max_chunks * CHUNK_SLOTS
     }
 }

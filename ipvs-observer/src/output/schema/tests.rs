@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 
 use super::schema;
 use crate::{
-    cli::SchemaOf,
+    cli::{OutputFormat, SchemaOf},
     model::{changes::Known, latency::Percentiles, listing::Listing, snapshot::Snapshot},
     output::{
-        json,
+        doctor, json,
         list::{
             self,
             fixture::{least, listing},
@@ -18,7 +18,12 @@ use crate::{
     },
 };
 
-const EVERY: [SchemaOf; 3] = [SchemaOf::Top, SchemaOf::List, SchemaOf::Changes];
+const EVERY: [SchemaOf; 4] = [
+    SchemaOf::Top,
+    SchemaOf::List,
+    SchemaOf::Changes,
+    SchemaOf::Doctor,
+];
 
 fn described(of: SchemaOf) -> Value {
     serde_json::from_str(&schema(of)).unwrap()
@@ -116,11 +121,26 @@ fn changes() -> Vec<Value> {
         .collect()
 }
 
+/// Reports of hosts where everything is there, where nothing is, and where something is refused.
+fn doctors() -> Vec<Value> {
+    let reports = [
+        doctor::testing::report(),
+        doctor::testing::bare(),
+        doctor::testing::refused(),
+    ];
+    let parse = |report| {
+        let text = doctor::encode(&report, OutputFormat::Json);
+        serde_json::from_str(&text).unwrap()
+    };
+    reports.map(parse).into()
+}
+
 fn printed(of: SchemaOf) -> Vec<Value> {
     match of {
         SchemaOf::Top => windows(),
         SchemaOf::List => listings(),
         SchemaOf::Changes => changes(),
+        SchemaOf::Doctor => doctors(),
     }
 }
 
@@ -155,12 +175,8 @@ fn a_schema_is_one_of_draft_2020_12_and_of_its_command() {
             "{root}"
         );
     }
-    for (of, others) in [
-        (SchemaOf::Top, [SchemaOf::List, SchemaOf::Changes]),
-        (SchemaOf::List, [SchemaOf::Top, SchemaOf::Changes]),
-        (SchemaOf::Changes, [SchemaOf::Top, SchemaOf::List]),
-    ] {
-        for other in others {
+    for of in EVERY {
+        for other in EVERY.into_iter().filter(|other| *other != of) {
             assert!(!validator(of).is_valid(&printed(other)[0]));
         }
     }

@@ -1,0 +1,127 @@
+//! How often attached probes did not run, as far as the kernel counts it.
+//!
+//! Since 6.7 it counts two things: `missed` of a probe, when another probe was being handled on that CPU or a return
+//! found no place to wait (`bpf_get_kprobe_info`), and `recursion_misses` of a program, when the CPU was inside another
+//! program or a bpf(2) call that touches a map (`trace_call_bpf`). Before, the second is there and stays 0 for probes, so
+//! neither is known.
+
+use std::{
+    fs,
+    mem::offset_of,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
+};
+
+use aya::{Ebpf, programs::KProbe};
+use aya_obj::generated::bpf_prog_info;
+
+use super::{
+    info,
+    plan::{Plan, Probe},
+};
+use crate::model::snapshot::ProbeHealth;
+
+const WORD_BYTES: usize = size_of::<u64>();
+/// `perf_event.kprobe.missed` of `struct bpf_link_info`, the last member of its part.
+const MISSED_BYTES: usize = 48;
+const RECURSION_MISSES_BYTES: usize = offset_of!(bpf_prog_info, recursion_misses);
+
+/// What is asked about the attached probes.
+#[derive(Debug)]
+pub(super) struct Watch(Vec<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    probe: Probe,
+    program: OwnedFd,
+    /// Held by aya as long as the probe is attached; none where the kernel has no such links (before 5.15).
+    link: Option<RawFd>,
+}
+
+impl Watch {
+    /// Finds the descriptors of what `plan` has attached; what is not found is not watched.
+    pub(super) fn new(ebpf: &mut Ebpf, plan: &Plan) -> Self {
+        let links = links();
+        let watched = plan.probes.iter().filter_map(|&probe| {
+            let program: &mut KProbe = ebpf.program_mut(probe.name)?.try_into().ok()?;
+            let id = program.info().ok()?.id();
+            let program = program.fd().ok()?.as_fd().try_clone_to_owned().ok()?;
+            let link = links.iter().find(|(_, program)| *program == id);
+            Some(Watched {
+                probe,
+                program,
+                link: link.map(|&(link, _)| link),
+            })
+        });
+        Self(watched.collect())
+    }
+
+    /// How often each did not run since it was attached.
+    pub(super) fn read(&self) -> Vec<ProbeHealth> {
+        self.0.iter().map(Watched::read).collect()
+    }
+}
+
+impl Watched {
+    fn read(&self) -> ProbeHealth {
+        let missed = self.link.and_then(counter::<MISSED_BYTES>);
+        let recursion_misses = missed
+            .is_some()
+            .then(|| counter::<RECURSION_MISSES_BYTES>(self.program.as_raw_fd()))
+            .flatten();
+        ProbeHealth {
+            name: self.probe.name,
+            function: self.probe.function,
+            missed,
+            recursion_misses,
+        }
+    }
+}
+
+/// The counter at `OFFSET` of the object's structure, if this kernel's has one there.
+fn counter<const OFFSET: usize>(fd: RawFd) -> Option<u64> {
+    let mut words = vec![0_u64; OFFSET / WORD_BYTES + 1];
+    let known = info::read(fd, &mut words).ok()?;
+    let counter = words.last().copied()?;
+    (known >= OFFSET + WORD_BYTES).then_some(counter)
+}
+
+/// The links of this process to perf events, each with the number of its program.
+///
+/// aya keeps their descriptors to itself.
+fn links() -> Vec<(RawFd, u32)> {
+    let Ok(folder) = fs::read_dir("/proc/self/fdinfo") else {
+        return Vec::new();
+    };
+    let files = folder.filter_map(Result::ok);
+    let links = files.filter_map(|file| {
+        let fd = file.file_name().to_str()?.parse().ok()?;
+        let program = program_of(&fs::read_to_string(file.path()).ok()?)?;
+        Some((fd, program))
+    });
+    links.collect()
+}
+
+/// `bpf_link_show_fdinfo` of `kernel/bpf/syscall.c`.
+fn program_of(fdinfo: &str) -> Option<u32> {
+    let value = |name: &str| {
+        let mut lines = fdinfo.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    };
+    let is_perf = value("link_type")?.trim() == "perf";
+    is_perf.then(|| value("prog_id")?.trim().parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::program_of;
+
+    #[test]
+    fn a_link_to_a_perf_event_names_its_program() {
+        let link = "pos:\t0\nflags:\t02000000\nmnt_id:\t15\nino:\t2063\nlink_type:\tperf\nlink_id:\t7\n\
+                    prog_tag:\t6deef7357e7b4530\nprog_id:\t42\n";
+        assert_eq!(program_of(link), Some(42));
+        assert_eq!(program_of(&link.replace("perf", "kprobe_multi")), None);
+        assert_eq!(program_of("prog_type:\t2\nprog_id:\t42\n"), None);
+        assert_eq!(program_of(""), None);
+    }
+}
