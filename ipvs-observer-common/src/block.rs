@@ -119,6 +119,12 @@ pub struct CpuBlock {
     pub transitions: u64,
     /// Events given up, by [`Loss`].
     pub losses: [u64; Loss::ALL.len()],
+    /// The packet that came to the newest state transition, by its address: forwarding follows.
+    pub packet: u64,
+    /// The slot of its real server.
+    pub slot: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Summary>() == 6 * 8);
@@ -134,7 +140,7 @@ mod pod {
 
     use super::{Coarse, Control, CpuBlock, Extremes, Fine, Medium, Summary};
 
-    // SAFETY: the type is `repr(C)` of `u64` only, and every bit pattern is valid.
+    // SAFETY: the type is `repr(C)` of integers, `reserved` leaves no padding, and every bit pattern is valid.
     unsafe impl aya::Pod for CpuBlock {}
     // SAFETY: the type is `repr(C)` of `u64` only, and every bit pattern is valid.
     unsafe impl aya::Pod for Extremes {}

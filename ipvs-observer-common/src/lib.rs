@@ -23,7 +23,9 @@ pub use connection::{BUCKET_PLACES, Bucket, CLAIMED, Connection, FREE, buckets_o
 pub use event::{Counters, Event};
 pub use histogram::{COARSEST_GROUPING_BITS, FINEST_GROUPING_BITS, OCTAVES, Range, Scale, buckets};
 pub use key::ServerKey;
-pub use layout::{ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout};
+pub use layout::{
+    ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout, StatusLayout,
+};
 pub use live::{LIVE_ENTRIES, LiveEntry};
 pub use measure::Measure;
 pub use settings::{OFF, Settings};

@@ -5,6 +5,7 @@
 
 use ipvs_observer_common::{
     ConnLayout, DestLayout, Field, Layout, ServiceLayout, Settings, SkbLayout, StatsLayout,
+    StatusLayout,
 };
 
 const UNSET: Field = Field { offset: 0, size: 0 };
@@ -60,6 +61,15 @@ pub(crate) static LAYOUT: Layout = Layout {
     dest_stats: UNSET_STATS,
     service_stats: UNSET_STATS,
     cpu_counters: UNSET,
+    status: StatusLayout {
+        available: UNSET,
+        flags: UNSET,
+        weight: UNSET,
+        n_list: UNSET,
+        destinations: UNSET,
+    },
+    iphdr_flags: UNSET,
+    iphdr_len: UNSET,
     tcp_transition_has_iph_len: 0,
     reserved: 0,
 };

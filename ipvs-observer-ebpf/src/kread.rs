@@ -12,6 +12,9 @@ pub(crate) const IP_VS_CONN_F_ONE_PACKET: u32 = 0x2000;
 /// `IP_VS_CONN_F_TEMPLATE` of the uapi header `ip_vs.h`: a persistence template, not a connection.
 pub(crate) const IP_VS_CONN_F_TEMPLATE: u32 = 0x1000;
 
+/// `IP_VS_CONN_F_NFCT` of the uapi header `ip_vs.h`: netfilter's connection tracking has an entry for it.
+pub(crate) const IP_VS_CONN_F_NFCT: u32 = 0x1_0000;
+
 /// `IP_VS_TCP_S_ESTABLISHED` of `include/net/ip_vs.h`.
 pub(crate) const IP_VS_TCP_S_ESTABLISHED: u16 = 1;
 /// `IP_VS_TCP_S_SYN_RECV` of `include/net/ip_vs.h`.
@@ -29,6 +32,16 @@ const IP_VS_CONN_F_FWD_MASK: u32 = 0x7;
 /// `IP_VS_CONN_F_BYPASS` of the uapi header `ip_vs.h`: sent to where it was going, without a real server.
 const IP_VS_CONN_F_BYPASS: u32 = 0x4;
 
+/// `IP_VS_DEST_F_AVAILABLE` of `include/net/ip_vs.h`.
+const IP_VS_DEST_F_AVAILABLE: u8 = 0x1;
+/// `IP_VS_DEST_F_OVERLOAD` of `include/net/ip_vs.h`.
+const IP_VS_DEST_F_OVERLOAD: u32 = 0x2;
+/// `IP_VS_HDR_ICMP` of `include/net/ip_vs.h`.
+const IP_VS_HDR_ICMP: u32 = 0x2;
+
+/// Bound of the walk over the real servers of a service, for the verifier and for whoever waits.
+const MAX_DESTS: u32 = 256;
+
 /// Bound of the walk over CPUs, for the verifier: Debian's kernels are built for as many.
 const MAX_CPUS: u32 = 8192;
 
@@ -36,6 +49,8 @@ const MAX_CPUS: u32 = 8192;
 const AF_INET: u16 = 2;
 /// `IPPROTO_TCP` of the uapi header `in.h`.
 const IPPROTO_TCP: u8 = 6;
+/// `IPPROTO_ICMPV6` of the uapi header `in6.h`.
+const IPPROTO_ICMPV6: u8 = 58;
 /// Bytes of an IPv6 header without extensions.
 const IPV6_HEADER_BYTES: u32 = 40;
 
@@ -110,7 +125,7 @@ impl Conn {
     /// The identity of the real server that the connection in `netns` goes to, or of the bypass of its service.
     #[inline(always)]
     pub(crate) fn server_key(self, netns: u32) -> Result<ServerKey, Loss> {
-        let dest = Dest(read(self.0, frozen!(LAYOUT.conn.dest))?);
+        let dest = self.dest()?;
         let family = self.family()?;
         if dest.0 == 0 {
             return self.bypass_key(netns, family);
@@ -139,6 +154,12 @@ impl Conn {
         })
     }
 
+    /// Its real server; a null pointer if it has none.
+    #[inline(always)]
+    pub(crate) fn dest(self) -> Result<Dest, Loss> {
+        read(self.0, frozen!(LAYOUT.conn.dest)).map(Dest)
+    }
+
     fn family(self) -> Result<u16, Loss> {
         let field = frozen!(LAYOUT.conn.af);
         if field.size == 1 {
@@ -154,6 +175,21 @@ impl Conn {
 pub(crate) struct Dest(pub(crate) u64);
 
 impl Dest {
+    /// Whether it is part of its service.
+    #[inline(always)]
+    pub(crate) fn is_available(self) -> Result<bool, Loss> {
+        let flags: u8 = read(self.0, frozen!(LAYOUT.status.available))?;
+        Ok(flags & IP_VS_DEST_F_AVAILABLE != 0)
+    }
+
+    /// Whether it would be given connections if its threshold let it.
+    #[inline(always)]
+    fn is_overloaded(self) -> Result<bool, Loss> {
+        let flags: u32 = read(self.0, frozen!(LAYOUT.status.flags))?;
+        let weight: i32 = read(self.0, frozen!(LAYOUT.status.weight))?;
+        Ok(flags & IP_VS_DEST_F_OVERLOAD != 0 && weight > 0)
+    }
+
     /// Its identity under a service of `service_family` in `netns`.
     #[inline(always)]
     pub(crate) fn key(self, netns: u32, service_family: u16) -> Result<ServerKey, Loss> {
@@ -216,6 +252,23 @@ pub(crate) fn live_counters(
 pub(crate) struct Service(pub(crate) u64);
 
 impl Service {
+    /// Whether a real server would be given connections if its threshold let it; asked of the first [`MAX_DESTS`] only.
+    #[inline(always)]
+    pub(crate) fn is_overloaded(self) -> Result<bool, Loss> {
+        let head = self.0 + u64::from(frozen!(LAYOUT.status.destinations.offset));
+        let mut node: u64 = read_at(head)?;
+        for _ in 0..MAX_DESTS {
+            if node == head {
+                break;
+            }
+            if Dest(node - u64::from(frozen!(LAYOUT.status.n_list.offset))).is_overloaded()? {
+                return Ok(true);
+            }
+            node = read_at(node)?;
+        }
+        Ok(false)
+    }
+
     /// The service's network namespace, if it is observed.
     #[inline(always)]
     pub(crate) fn observed_netns(self) -> Result<Option<u32>, Loss> {
@@ -264,9 +317,14 @@ impl Segment {
     pub(crate) fn read(ctx: &ProbeContext, conn: Conn) -> Result<Self, Loss> {
         let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
         let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+        Self::behind(skb, data, network_header_bytes(ctx, conn, data)?)
+    }
+
+    /// Reads the header of the packet `skb` behind so many bytes.
+    #[inline(always)]
+    fn behind(skb: u64, data: u64, network_bytes: u32) -> Result<Self, Loss> {
         let len: u32 = read(skb, frozen!(LAYOUT.skb.len))?;
         let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len))?;
-        let network_bytes = network_header_bytes(ctx, conn, data)?;
         // Data offset and flags are the 13th and 14th byte.
         let transport = u64::from(network_bytes);
         if network_bytes + 20 > len.wrapping_sub(data_len) {
@@ -291,6 +349,53 @@ impl Segment {
     pub(crate) fn is_reset(&self) -> bool {
         self.flags & Self::RST != 0
     }
+}
+
+/// `struct sk_buff *` of a packet in the hook, with the `struct ip_vs_iphdr *` that says where its headers are.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    pub(crate) skb: u64,
+    pub(crate) iphdr: u64,
+}
+
+impl Packet {
+    /// Whether its headers are those of the packet that an ICMP error is about.
+    #[inline(always)]
+    pub(crate) fn is_icmp(self) -> Result<bool, Loss> {
+        let flags: u32 = read(self.iphdr, frozen!(LAYOUT.iphdr_flags))?;
+        Ok(flags & IP_VS_HDR_ICMP != 0)
+    }
+
+    /// Its TCP header.
+    #[inline(always)]
+    pub(crate) fn segment(self) -> Result<Segment, Loss> {
+        let data: u64 = read(self.skb, frozen!(LAYOUT.skb.data))?;
+        Segment::behind(self.skb, data, read(self.iphdr, frozen!(LAYOUT.iphdr_len))?)
+    }
+}
+
+/// Whether the packet `skb` is an ICMP error that says nobody is there: the destination is unreachable, and not for want of
+/// a fragment.
+#[inline(always)]
+pub(crate) fn is_unreachable(skb: u64, is_v6: bool) -> Result<bool, Loss> {
+    /// `ICMP_DEST_UNREACH` of the uapi header `icmp.h`.
+    const ICMP_DEST_UNREACH: u8 = 3;
+    /// `ICMP_FRAG_NEEDED` of the uapi header `icmp.h`.
+    const ICMP_FRAG_NEEDED: u8 = 4;
+    /// `ICMPV6_DEST_UNREACH` of the uapi header `icmpv6.h`.
+    const ICMPV6_DEST_UNREACH: u8 = 1;
+    let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+    if is_v6 {
+        let [next_header]: [u8; 1] = read_at(data + 6)?;
+        if next_header != IPPROTO_ICMPV6 {
+            return Err(Loss::HeaderUnreadable);
+        }
+        let [kind]: [u8; 1] = read_at(data + u64::from(IPV6_HEADER_BYTES))?;
+        return Ok(kind == ICMPV6_DEST_UNREACH);
+    }
+    let [version_and_words]: [u8; 1] = read_at(data)?;
+    let [kind, code]: [u8; 2] = read_at(data + u64::from(version_and_words & 0xf) * 4)?;
+    Ok(kind == ICMP_DEST_UNREACH && code != ICMP_FRAG_NEEDED)
 }
 
 /// The kernel's own count where it passes one; before that it takes IPv6 headers to have no extensions.

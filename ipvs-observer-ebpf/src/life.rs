@@ -53,10 +53,7 @@ fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
     if flags & IP_VS_CONN_F_SYNC != 0 && flags & IP_VS_CONN_F_TEMPLATE != 0 {
         return Ok(());
     }
-    match conn.observed_netns()? {
-        Some(netns) => count(slot_of(&conn.server_key(netns)?)?, other),
-        None => Ok(()),
-    }
+    count_for_connection(conn, other)
 }
 
 /// `void ip_vs_conn_expire(struct timer_list *t)`, 5.16 to 7.2.
@@ -133,6 +130,28 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
 fn end(conn: Conn, slot: u32) -> Result<(), Loss> {
     connections::remove(conn)?;
     count(slot, Event::RecordEnded)
+}
+
+/// The slot of the server that `conn` goes to; none if its network namespace is not observed.
+#[inline(always)]
+pub(crate) fn slot_of_connection(conn: Conn) -> Result<Option<u32>, Loss> {
+    if let Some(record) = record_of(conn) {
+        // SAFETY: the slot is written before the record is inserted; the caller holds the connection.
+        return Ok(Some(unsafe { (*record).slot }));
+    }
+    match conn.observed_netns()? {
+        Some(netns) => slot_of(&conn.server_key(netns)?).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Counts `event` for the server that `conn` goes to.
+#[inline(always)]
+pub(crate) fn count_for_connection(conn: Conn, event: Event) -> Result<(), Loss> {
+    match slot_of_connection(conn)? {
+        Some(slot) => count(slot, event),
+        None => Ok(()),
+    }
 }
 
 /// Makes a record for `conn` in place of any other, and gives its slot.

@@ -25,12 +25,16 @@
 )]
 
 mod connections;
+mod defence;
+mod drops;
 mod globals;
+mod icmp;
 mod kread;
 mod life;
 mod live;
 mod maps;
 mod pairing;
+mod persistence;
 mod record;
 mod schedule;
 mod slots;

@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
     btf_maps::{self, ArrayOfMaps},
     macros::{btf_map, map},
-    maps::{Array, HashMap, Queue},
+    maps::{Array, HashMap, LruHashMap, Queue},
 };
 use ipvs_observer_common::{
     Bucket, Coarse, Control, Counters, CpuBlock, Fine, LIVE_ENTRIES, LiveEntry, Medium, ServerKey,
@@ -71,6 +71,10 @@ pub(crate) static CONNECTIONS: Array<Bucket> = Array::with_max_entries(1, 0);
 /// Calls that have not returned: at most one for each task and interrupt level that is inside a function that is paired.
 #[map]
 pub(crate) static ENTRIES: HashMap<u64, Entry> = HashMap::with_max_entries(4096, 0);
+
+/// Services found for packets of which it is not known yet what becomes; by the stack that they are on.
+#[map]
+pub(crate) static FOUND: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
 
 /// Written only while the agent itself dumps the table.
 #[map]

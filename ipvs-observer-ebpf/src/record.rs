@@ -19,13 +19,29 @@ use crate::{
 /// `EBUSY`, negated as helpers return it.
 const EBUSY: i32 = -16;
 
-/// Counts a packet of the observed network namespace.
+/// Counts a packet of the observed network namespace, and remembers it until the next.
 #[inline(always)]
-pub(crate) fn count_transition() {
+pub(crate) fn count_transition(skb: u64, slot: u32) {
     if let Some(block) = cpu_block() {
         // SAFETY: see `cpu_block`.
-        unsafe { (*block).transitions += 1 };
+        let block = unsafe { &mut *block };
+        block.transitions += 1;
+        block.packet = skb;
+        block.slot = slot;
     }
+}
+
+/// The slot of the real server that the packet `skb` goes to, if it is the newest that this CPU remembers; it does so no
+/// more then.
+#[inline(always)]
+pub(crate) fn take_newest(skb: u64) -> Option<u32> {
+    // SAFETY: see `cpu_block`.
+    let block = unsafe { &mut *cpu_block()? };
+    if block.packet != skb {
+        return None;
+    }
+    block.packet = 0;
+    Some(block.slot)
 }
 
 /// The loss that the error of a map's helper stands for: `otherwise`, unless the map was locked.

@@ -1,4 +1,4 @@
-//! Scheduling: how long the choice of a real server takes, and when there is none to choose.
+//! Scheduling: how long the choice of a real server takes, and when there is none to choose or no room for a connection.
 
 use aya_ebpf::{
     macros::{kprobe, kretprobe},
@@ -7,8 +7,8 @@ use aya_ebpf::{
 use ipvs_observer_common::{Event, Loss, Measure};
 
 use crate::{
-    connections::record_of,
     kread::{Conn, Service, read_at},
+    life::slot_of_connection,
     pairing::{Entry, enter, leave, now_ns},
     record::{count, observe, settle},
     slots::slot_of,
@@ -21,7 +21,7 @@ const NF_DROP: u32 = 0;
 /// int *ignored, …)`, 5.16 to 7.2.
 #[kprobe]
 fn ip_vs_schedule(ctx: ProbeContext) -> u32 {
-    settle(enter(&ctx))
+    settle(enter(&ctx, [0, 3]))
 }
 
 #[kretprobe]
@@ -35,13 +35,8 @@ fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     if conn.0 == 0 {
         return not_scheduled(entry?);
     }
-    let slot = match record_of(conn) {
-        // SAFETY: the slot is written before the record is inserted; the connection cannot end before this call does.
-        Some(record) => unsafe { (*record).slot },
-        None => match conn.observed_netns()? {
-            Some(netns) => slot_of(&conn.server_key(netns)?)?,
-            None => return Ok(()),
-        },
+    let Some(slot) = slot_of_connection(conn)? else {
+        return Ok(());
     };
     count(slot, Event::Scheduled)?;
     observe(slot, Measure::Schedule, now_ns() - entry?.at_ns)
@@ -49,14 +44,16 @@ fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
 
 /// Without a connection the caller drops the packet at once if `ignored` is negative; else `ip_vs_leave` decides.
 fn not_scheduled(entry: Entry) -> Result<(), Loss> {
-    let ignored: i32 = read_at(entry.fourth)?;
+    let [service, ignored] = entry.kept;
+    let ignored: i32 = read_at(ignored)?;
     if ignored >= 0 {
         return Ok(());
     }
-    count_for_service(Service(entry.service), Event::NoConnection)
+    count_for_service(Service(service), Event::NoConnection)
 }
 
-fn count_for_service(service: Service, event: Event) -> Result<(), Loss> {
+/// Counts `event` for `service` itself.
+pub(crate) fn count_for_service(service: Service, event: Event) -> Result<(), Loss> {
     match service.observed_netns()? {
         Some(netns) => count(slot_of(&service.key(netns)?)?, event),
         None => Ok(()),
@@ -66,7 +63,7 @@ fn count_for_service(service: Service, event: Event) -> Result<(), Loss> {
 /// `int ip_vs_leave(struct ip_vs_service *svc, struct sk_buff *skb, …)`, 5.16 to 7.2.
 #[kprobe]
 fn ip_vs_leave(ctx: ProbeContext) -> u32 {
-    settle(enter(&ctx))
+    settle(enter(&ctx, [0, 1]))
 }
 
 #[kretprobe]
@@ -75,9 +72,15 @@ fn ip_vs_leave_return(ctx: RetProbeContext) -> u32 {
 }
 
 fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
-    let service = Service(leave(ctx)?.service);
+    let [service, _] = leave(ctx)?.kept;
     if ctx.ret::<u32>() != NF_DROP {
         return Ok(());
     }
-    count_for_service(service, Event::NoDestination)
+    let service = Service(service);
+    let reason = if service.is_overloaded()? {
+        Event::Overloaded
+    } else {
+        Event::NoDestination
+    };
+    count_for_service(service, reason)
 }

@@ -118,24 +118,27 @@ fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
 #[inline(always)]
 fn packet(ctx: &ProbeContext) -> Result<Option<(Conn, &'static mut Connection)>, Loss> {
     let conn = Conn(ctx.arg(0).ok_or(Loss::Unreadable)?);
+    let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
     let mut record = record_of(conn);
     if record.is_none() {
         if conn.observed_netns()?.is_none() {
             return Ok(None);
         }
         if let Err(loss) = adopt(conn, from_client(ctx)?) {
-            count_transition();
+            count_transition(skb, Connection::NO_SLOT);
             return Err(loss);
         }
         record = record_of(conn);
     }
-    count_transition();
     let Some(record) = record else {
+        count_transition(skb, Connection::NO_SLOT);
         return Ok(None);
     };
     // SAFETY: the record lives until the connection is freed, which waits for the packets in flight;
     // two packets of one connection on two CPUs may race here, and then the later store stands.
-    Ok(Some((conn, unsafe { &mut *record })))
+    let record = unsafe { &mut *record };
+    count_transition(skb, record.slot);
+    Ok(Some((conn, record)))
 }
 
 /// Makes the record that a packet does not find.

@@ -93,13 +93,16 @@ impl Observer {
         // What passed while the probes were being attached was seen by some of them only.
         drop(probes.drain());
         probes.follow(&table)?;
-        Ok(Self {
+        let mut observer = Self {
             kernel,
             ipvs,
             probes,
             ledger: Ledger::new(Arc::new(run), at, table),
             packets,
-        })
+        };
+        let circumstances = observer.circumstances();
+        observer.probes.adapt(&circumstances);
+        Ok(observer)
     }
 
     async fn windows(
@@ -157,6 +160,8 @@ impl Observer {
         if !table.torn {
             self.probes.follow(&table)?;
         }
+        let circumstances = self.circumstances();
+        self.probes.adapt(&circumstances);
         let sample = Sample {
             at,
             readings,
@@ -165,7 +170,7 @@ impl Observer {
             packets: packets
                 .zip(before)
                 .and_then(|(now, before)| now.checked_sub(before)),
-            circumstances: self.circumstances(),
+            circumstances,
         };
         let mut snapshot = self.ledger.advance(sample, is_final, missed);
         snapshot.select(&config.selection);

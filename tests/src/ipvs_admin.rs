@@ -99,6 +99,28 @@ pub fn set_weight(service: &ServiceId, destination: &DestinationId, weight: u32)
         .with_context(|| format!("cannot set the weight of {destination} of service {service}"))
 }
 
+/// Bounds the connections of a real server of weight 1.
+pub fn set_upper_threshold(
+    service: &ServiceId,
+    destination: &DestinationId,
+    method: ForwardingMethod,
+    connections: u32,
+) -> Result<()> {
+    let mut attributes = destination_identity(destination);
+    attributes.extend([
+        DestinationAttribute::ForwardingMethod(method),
+        DestinationAttribute::Weight(1),
+        DestinationAttribute::UpperThreshold(connections),
+        DestinationAttribute::LowerThreshold(0),
+    ]);
+    let attributes = vec![
+        Attribute::Service(service_identity(service)),
+        Attribute::Destination(attributes),
+    ];
+    execute(IPVS_CMD_SET_DEST, attributes)
+        .with_context(|| format!("cannot bound {destination} of service {service}"))
+}
+
 /// Removes a real server from a service.
 pub fn delete_destination(service: &ServiceId, destination: &DestinationId) -> Result<()> {
     let attributes = vec![message::service(service), message::destination(destination)];

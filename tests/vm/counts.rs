@@ -6,6 +6,7 @@ mod bypass;
 mod connections;
 mod demo;
 pub(crate) mod doctor;
+mod drops;
 mod environment;
 mod firewall_mark;
 mod icmp;

@@ -109,8 +109,17 @@ impl Block<'_> {
         for line in wrapped(&health(snapshot)) {
             self.line(&line);
         }
+        let reused = reused_ports(snapshot);
+        if reused > 0 {
+            self.line(&format!(
+                "SYNs dropped for a reused port, each 1 s late: {reused} (net.ipv4.vs.conn_reuse_mode with \
+                 net.ipv4.vs.conntrack; =0 ends it)"
+            ));
+        }
         for bite in snapshot.bites() {
-            self.line(&describe(bite));
+            if bite != Bite::ReusedPort || reused == 0 {
+                self.line(&describe(bite));
+            }
         }
         for compromise in snapshot.health.memory.compromises() {
             self.line(&memory::describe(compromise));
@@ -252,6 +261,14 @@ fn health(snapshot: &Snapshot) -> Vec<String> {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// SYNs that were dropped for a reused port since the start.
+fn reused_ports(snapshot: &Snapshot) -> u64 {
+    let services = snapshot.services.values();
+    services
+        .map(|service| service.row.total.counters.get(Event::ReusedPort))
+        .sum()
 }
 
 fn describe(bite: Bite) -> String {

@@ -40,16 +40,17 @@ struct Watched {
 impl Watch {
     /// Finds the descriptors of what `plan` has attached; what is not found is not watched.
     pub(super) fn new(ebpf: &mut Ebpf, plan: &Plan) -> Self {
-        let links = links();
+        let mut links = links();
         let watched = plan.probes.iter().filter_map(|&probe| {
             let program: &mut KProbe = ebpf.program_mut(probe.name)?.try_into().ok()?;
             let id = program.info().ok()?.id();
             let program = program.fd().ok()?.as_fd().try_clone_to_owned().ok()?;
-            let link = links.iter().find(|(_, program)| *program == id);
+            // A program can go to several functions, each with a link of its own, in the order of the plan.
+            let link = links.iter().position(|(_, program)| *program == id);
             Some(Watched {
                 probe,
                 program,
-                link: link.map(|&(link, _)| link),
+                link: link.map(|index| links.remove(index).0),
             })
         });
         Self(watched.collect())
@@ -98,7 +99,9 @@ fn links() -> Vec<(RawFd, u32)> {
         let program = program_of(&fs::read_to_string(file.path()).ok()?)?;
         Some((fd, program))
     });
-    links.collect()
+    let mut links: Vec<_> = links.collect();
+    links.sort_unstable();
+    links
 }
 
 /// `bpf_link_show_fdinfo` of `kernel/bpf/syscall.c`.

@@ -5,7 +5,7 @@ use std::{error::Error, io, iter};
 use aya::{
     Ebpf, EbpfError, EbpfLoader, Pod,
     maps::Map,
-    programs::{KProbe, ProgramError},
+    programs::{KProbe, Program, ProgramError, kprobe::KProbeLinkId},
 };
 use ipvs_observer_common::{Layout, Settings, maps};
 
@@ -13,7 +13,7 @@ use super::{
     LoadError,
     log::{ProgramLog, WANTED},
     mapped::MappedArray,
-    plan::{Plan, Probe},
+    plan::{Occasions, Plan, Probe},
     sizes::Sizes,
 };
 
@@ -24,6 +24,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ip
 #[derive(Debug)]
 pub(super) struct Loaded {
     ebpf: Ebpf,
+    links: Vec<(Probe, Option<KProbeLinkId>)>,
     log: Option<ProgramLog>,
 }
 
@@ -60,15 +61,35 @@ impl Loaded {
         } else {
             None
         };
-        Ok(Self { ebpf, log })
+        Ok(Self {
+            ebpf,
+            links: Vec::new(),
+            log,
+        })
     }
 
-    /// Attaches the probes of `plan`; one that the kernel does not take is refused there and the others go on.
-    pub(super) fn attach(&mut self, plan: &mut Plan) {
+    /// Attaches the probes of `plan` that `occasions` ask for and detaches the others; one that the kernel does not take is
+    /// refused there and the others go on.
+    pub(super) fn attach(&mut self, plan: &mut Plan, occasions: Occasions) {
+        for index in (0..self.links.len()).rev() {
+            if !occasions.ask_for(self.links[index].0) {
+                let (probe, link) = self.links.remove(index);
+                if let Err(error) = detach(&mut self.ebpf, probe, link) {
+                    log::debug!("cannot detach {}: {}", probe.name, chain(&error));
+                }
+            }
+        }
         for probe in plan.probes.clone() {
-            if let Err(error) = attach(&mut self.ebpf, probe) {
-                log::debug!("cannot attach {}: {}", probe.name, chain(&error));
-                plan.refuse(probe, summary(&error));
+            let is_attached = self.links.iter().any(|(attached, _)| *attached == probe);
+            if is_attached || !occasions.ask_for(probe) {
+                continue;
+            }
+            match attach(&mut self.ebpf, probe) {
+                Ok(link) => self.links.push((probe, link)),
+                Err(error) => {
+                    log::debug!("cannot attach {}: {}", probe.name, chain(&error));
+                    plan.refuse(probe, summary(&error));
+                }
             }
         }
     }
@@ -101,14 +122,29 @@ impl Loaded {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, probe: Probe) -> Result<(), ProgramError> {
-    let Some(program) = ebpf.program_mut(probe.name) else {
-        return Err(ProgramError::NotLoaded);
-    };
-    let program: &mut KProbe = program.try_into()?;
-    program.load()?;
-    // The link is held by the program, which `Ebpf` holds.
-    program.attach(probe.function, 0).map(drop)
+/// Gives the link of what may be detached again; links are held by the program, which `Ebpf` holds.
+fn attach(ebpf: &mut Ebpf, probe: Probe) -> Result<Option<KProbeLinkId>, ProgramError> {
+    match ebpf.program_mut(probe.name) {
+        Some(Program::KProbe(program)) => {
+            // The same program may go to several functions, and come back.
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            program.attach(probe.function, 0).map(Some)
+        }
+        Some(Program::RawTracePoint(program)) => {
+            program.load()?;
+            program.attach(probe.function)?;
+            Ok(None)
+        }
+        Some(_) | None => Err(ProgramError::NotLoaded),
+    }
+}
+
+fn detach(ebpf: &mut Ebpf, probe: Probe, link: Option<KProbeLinkId>) -> Result<(), ProgramError> {
+    let program = ebpf.program_mut(probe.name);
+    let program: &mut KProbe = program.ok_or(ProgramError::NotLoaded)?.try_into()?;
+    link.map_or(Ok(()), |link| program.detach(link))
 }
 
 fn object_error(error: EbpfError, map_bytes: u64) -> LoadError {

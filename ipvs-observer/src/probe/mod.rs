@@ -31,7 +31,7 @@ use self::{
     health::Watch,
     load::Loaded,
     mapped::MappedArray,
-    plan::Plan,
+    plan::{Occasions, Plan},
     servers::Servers,
     sizes::{Limits, Sizes},
 };
@@ -40,6 +40,7 @@ use crate::{
     ipvs::table::Table,
     kernel::{Kernel, Process, ReadError},
     model::{
+        circumstances::Circumstances,
         memory::Memory,
         sample::{Readings, ServerId},
         snapshot::RefusedProbe,
@@ -210,7 +211,7 @@ impl LiveProbes {
         request.restrict(&mut plan);
         let settings = request.settings(0, &sizes, &[]);
         let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, false)?;
-        loaded.attach(&mut plan);
+        loaded.attach(&mut plan, Occasions::default());
         if !plan.has_live() {
             return Err(LoadError::NothingAttached(plan.reasons()));
         }
@@ -260,7 +261,8 @@ impl Probes {
             measures.clone(),
         );
         servers.grow_to(loaded.ebpf(), sizes.chunks)?;
-        loaded.attach(&mut plan);
+        // All of them at first, so that one that the kernel does not take is known from the start.
+        loaded.attach(&mut plan, Occasions::ALL);
         if plan.measures(&measures).is_empty() {
             return Err(LoadError::NothingAttached(plan.reasons()));
         }
@@ -297,6 +299,15 @@ impl Probes {
         let ids: BTreeSet<ServerId> = ids.collect();
         self.configured = ids.len();
         self.servers.follow(self.loaded.ebpf(), self.netns, &ids)
+    }
+
+    /// Attaches what costs something per packet where `circumstances` and the table ask for it, and detaches it elsewhere.
+    pub fn adapt(&mut self, circumstances: &Circumstances) {
+        let occasions = Occasions {
+            removed: self.servers.have_left() && circumstances.keeps_connections(),
+            defence: circumstances.may_drop_packets(),
+        };
+        self.loaded.attach(&mut self.plan, occasions);
     }
 
     /// What the maps hold and take.

@@ -23,6 +23,29 @@ const SCHEDULE: Probe = probe("ip_vs_schedule", "ip_vs_schedule");
 const SCHEDULE_RETURN: Probe = probe("ip_vs_schedule_return", "ip_vs_schedule");
 const LEAVE: Probe = probe("ip_vs_leave", "ip_vs_leave");
 const LEAVE_RETURN: Probe = probe("ip_vs_leave_return", "ip_vs_leave");
+const ICMP: Probe = probe("ip_vs_nat_icmp", "ip_vs_nat_icmp");
+const ICMP_V6: Probe = probe("ip_vs_nat_icmp_v6", "ip_vs_nat_icmp_v6");
+const TEMPLATE: Probe = probe("ip_vs_check_template", "ip_vs_check_template");
+const TEMPLATE_RETURN: Probe = probe("ip_vs_check_template_return", "ip_vs_check_template");
+const EXPIRE_NOW: Probe = probe("ip_vs_conn_expire_now", "ip_vs_conn_expire_now");
+
+/// What sees packets for real servers that are gone.
+const UNAVAILABLE: [Probe; 2] = [
+    probe("unavailable_return", "ip_vs_conn_in_get_proto"),
+    probe("unavailable", "ip_vs_conn_in_get_proto"),
+];
+
+/// What sees packets that the defence drops; the first is the last that a packet comes to.
+const DEFENCE: [Probe; 5] = [
+    probe("defence_outcome", "tcp_conn_schedule"),
+    probe("defence_outcome", "udp_conn_schedule"),
+    probe("defence_outcome", "sctp_conn_schedule"),
+    probe("defence_passed", "ip_vs_schedule"),
+    probe("defence_found", "ip_vs_service_find"),
+];
+
+/// On the tracepoint of that name, whose arguments are the same in all kernels.
+const KFREE_SKB: Probe = probe("kfree_skb", "kfree_skb");
 
 const FILL_SERVICE: Probe = probe("ip_vs_genl_fill_service", "ip_vs_genl_fill_service");
 const FILL_DEST: Probe = probe("ip_vs_genl_fill_dest", "ip_vs_genl_fill_dest");
@@ -34,7 +57,7 @@ const LIVE: [Probe; 2] = [FILL_SERVICE, FILL_DEST];
 ///
 /// What ends records comes before what makes them, so that none is left behind; packets come before new connections, so
 /// that none is taken for new whose first packet was missed; returns come before entries, so that no entry waits in vain.
-const PROBES: [Probe; 10] = [
+const PROBES: [Probe; 15] = [
     RCU_FREE,
     EXPIRE,
     TCP,
@@ -45,7 +68,35 @@ const PROBES: [Probe; 10] = [
     SCHEDULE,
     LEAVE_RETURN,
     LEAVE,
+    ICMP,
+    ICMP_V6,
+    TEMPLATE_RETURN,
+    TEMPLATE,
+    EXPIRE_NOW,
 ];
+
+/// When a probe that costs something per packet is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Occasions {
+    /// A real server was removed, still has connections, and keeps them.
+    pub(super) removed: bool,
+    /// The `drop_packet` defence may act.
+    pub(super) defence: bool,
+}
+
+impl Occasions {
+    /// All at once.
+    pub(super) const ALL: Self = Self {
+        removed: true,
+        defence: true,
+    };
+
+    /// Whether `probe` is to be attached now.
+    pub(super) fn ask_for(self, probe: Probe) -> bool {
+        (self.removed || !UNAVAILABLE.contains(&probe))
+            && (self.defence || !DEFENCE.contains(&probe))
+    }
+}
 
 const fn probe(name: &'static str, function: &'static str) -> Probe {
     Probe { name, function }
@@ -81,22 +132,27 @@ const fn event_needs(event: Event) -> &'static [Probe] {
         | Event::RecordMade
         | Event::RecordEnded => &[TCP, RCU_FREE],
         Event::Synchronised | Event::OnePacket | Event::PersistenceMiss => &[NEW],
-        Event::NoDestination => &[LEAVE, LEAVE_RETURN],
+        Event::NoDestination | Event::Overloaded => &[LEAVE, LEAVE_RETURN],
         Event::NoConnection => &[SCHEDULE, SCHEDULE_RETURN],
-        Event::PersistenceHit
-        | Event::PersistenceInvalid
-        | Event::Late
-        | Event::Overloaded
-        | Event::DestinationUnavailable
-        | Event::ReusedPort
-        | Event::Defence
-        | Event::Unroutable => &[],
+        Event::PersistenceHit | Event::PersistenceInvalid => &[TEMPLATE, TEMPLATE_RETURN],
+        Event::ReusedPort => &[EXPIRE_NOW],
+        Event::DestinationUnavailable => &[EXPIRE_NOW, UNAVAILABLE[0], UNAVAILABLE[1]],
+        Event::Defence => &DEFENCE,
+        Event::Unroutable => &[TCP, KFREE_SKB],
+        Event::Late => &[],
     }
 }
 
 /// Every probe that there is.
 pub(super) fn every() -> impl Iterator<Item = Probe> {
-    PROBES.into_iter().chain(LIVE)
+    let occasional = UNAVAILABLE.into_iter().chain(DEFENCE);
+    let always = PROBES.into_iter().chain(occasional);
+    always.chain([KFREE_SKB]).chain(LIVE)
+}
+
+/// Whether `probe` is on a tracepoint, which is no function.
+pub(super) fn is_tracepoint(probe: Probe) -> bool {
+    probe == KFREE_SKB
 }
 
 /// The measures and events that cannot be had without `probe`.
@@ -140,6 +196,10 @@ impl Plan {
             no_live: None,
         };
         for probe in probes {
+            if is_tracepoint(probe) {
+                plan.probes.push(probe);
+                continue;
+            }
             match resolved.functions.get(probe.function) {
                 Some(Ok(())) => plan.probes.push(probe),
                 Some(Err(refusal)) => plan.refuse(probe, refusal.to_string()),
@@ -215,7 +275,7 @@ impl Plan {
 mod tests {
     use ipvs_observer_common::{Event, Measure};
 
-    use super::{LIVE, PROBES, Plan, Probe};
+    use super::{DEFENCE, LIVE, Occasions, PROBES, Plan, Probe, UNAVAILABLE};
 
     const MEASURES: [Measure; 7] = [
         Measure::Schedule,
@@ -295,5 +355,21 @@ mod tests {
         assert!(place("ip_vs_conn_rcu_free") < place("ip_vs_conn_new"));
         assert!(place("ip_vs_conn_rcu_free") < place("tcp_state_transition"));
         assert!(place("tcp_state_transition") < place("ip_vs_conn_new"));
+    }
+
+    #[test]
+    fn probes_that_cost_packets_something_wait_for_their_occasion() {
+        let never = Occasions::default();
+        let removed = Occasions {
+            removed: true,
+            ..never
+        };
+        for probe in UNAVAILABLE {
+            assert!(removed.ask_for(probe) && !never.ask_for(probe));
+        }
+        for probe in DEFENCE {
+            assert!(Occasions::ALL.ask_for(probe) && !removed.ask_for(probe));
+        }
+        assert!(PROBES.into_iter().all(|probe| never.ask_for(probe)));
     }
 }

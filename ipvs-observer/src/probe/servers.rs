@@ -36,6 +36,7 @@ pub(super) struct Servers {
     /// The measures that have a histogram, in the order of their positions.
     measures: Vec<Measure>,
     known: Vec<Known>,
+    have_left: bool,
 }
 
 /// What was read of one slot before.
@@ -82,6 +83,7 @@ impl Servers {
             control,
             measures,
             known: Vec::new(),
+            have_left: false,
         }
     }
 
@@ -140,7 +142,13 @@ impl Servers {
         self.recycle(ebpf, table)
     }
 
+    /// Whether a real server that is not in the table any more still has connections.
+    pub(super) const fn have_left(&self) -> bool {
+        self.have_left
+    }
+
     fn recycle(&mut self, ebpf: &mut Ebpf, table: &BTreeSet<ServerId>) -> Result<(), LoadError> {
+        self.have_left = false;
         for slot in HOST_SLOT + 1..u32::try_from(self.known.len()).unwrap_or(u32::MAX) {
             let known = &mut self.known[slot as usize];
             let Some(id) = known.id else {
@@ -148,7 +156,9 @@ impl Servers {
             };
             let made = known.counters.get(Event::RecordMade);
             let tracked = made.wrapping_sub(known.counters.get(Event::RecordEnded));
-            let is_idle = tracked == 0 && !table.contains(&id);
+            let is_gone = !table.contains(&id);
+            let is_idle = tracked == 0 && is_gone;
+            self.have_left |= tracked > 0 && is_gone;
             match (known.leaving, is_idle) {
                 (Leaving::No, true) => known.leaving = Leaving::Idle,
                 (Leaving::Idle, true) => {

@@ -53,7 +53,8 @@ pub enum Outlook {
 
 /// The functions that have probes.
 pub fn functions() -> BTreeSet<&'static str> {
-    plan::every().map(|probe| probe.function).collect()
+    let probes = plan::every().filter(|&probe| !plan::is_tracepoint(probe));
+    probes.map(|probe| probe.function).collect()
 }
 
 /// The probes of a kernel of which nothing is known.

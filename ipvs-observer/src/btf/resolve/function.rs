@@ -40,6 +40,32 @@ const SCHEDULING: &[Structure] = &[
     Structure::Net,
 ];
 
+const CHOOSING: &[Structure] = &[
+    Structure::Conn,
+    Structure::Dest,
+    Structure::Service,
+    Structure::NetnsIpvs,
+    Structure::Net,
+    Structure::DestStatus,
+    Structure::ServiceList,
+];
+const STATUS: &[Structure] = &[
+    Structure::Conn,
+    Structure::Dest,
+    Structure::NetnsIpvs,
+    Structure::Net,
+    Structure::DestStatus,
+];
+const STATUS_AND_PACKET: &[Structure] = &[
+    Structure::Conn,
+    Structure::Dest,
+    Structure::NetnsIpvs,
+    Structure::Net,
+    Structure::DestStatus,
+    Structure::Skb,
+    Structure::IpHeader,
+];
+
 const CONN: Shape = Shape::Pointer("ip_vs_conn");
 const TRANSITION: &[(usize, &str, Shape)] = &[
     (0, "cp", CONN),
@@ -56,7 +82,7 @@ const SCHEDULE_AND_IGNORED: &[(usize, &str, Shape)] = &[
     (3, "ignored", Shape::Bytes),
 ];
 
-pub(super) const FUNCTIONS: [Function; 10] = [
+pub(super) const FUNCTIONS: [Function; 19] = [
     Function {
         name: "tcp_state_transition",
         parameters: TRANSITION,
@@ -111,7 +137,7 @@ pub(super) const FUNCTIONS: [Function; 10] = [
         parameters: SCHEDULE,
         returns: Some(U32),
         may_have_iph_len: false,
-        reads: SCHEDULING,
+        reads: CHOOSING,
     },
     Function {
         name: "ip_vs_genl_fill_service",
@@ -131,7 +157,69 @@ pub(super) const FUNCTIONS: [Function; 10] = [
         may_have_iph_len: false,
         reads: &[Structure::Dest, Structure::DestStats, Structure::CpuStats],
     },
+    icmp("ip_vs_nat_icmp"),
+    icmp("ip_vs_nat_icmp_v6"),
+    Function {
+        name: "ip_vs_check_template",
+        parameters: &[(0, "ct", CONN), (1, "cdest", Shape::Pointer("ip_vs_dest"))],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: TRACKING,
+    },
+    Function {
+        name: "ip_vs_conn_expire_now",
+        parameters: &[(0, "cp", CONN)],
+        returns: None,
+        may_have_iph_len: false,
+        reads: STATUS,
+    },
+    Function {
+        name: "ip_vs_conn_in_get_proto",
+        parameters: &[
+            (2, "skb", Shape::Pointer("sk_buff")),
+            (3, "iph", Shape::Pointer("ip_vs_iphdr")),
+        ],
+        returns: Some(CONN),
+        may_have_iph_len: false,
+        reads: STATUS_AND_PACKET,
+    },
+    Function {
+        name: "ip_vs_service_find",
+        parameters: &[],
+        returns: Some(Shape::Pointer("ip_vs_service")),
+        may_have_iph_len: false,
+        reads: SCHEDULING,
+    },
+    conn_schedule("tcp_conn_schedule"),
+    conn_schedule("udp_conn_schedule"),
+    conn_schedule("sctp_conn_schedule"),
 ];
+
+/// Either is called for an ICMP error of a connection.
+const fn icmp(name: &'static str) -> Function {
+    Function {
+        name,
+        parameters: &[
+            (0, "skb", Shape::Pointer("sk_buff")),
+            (2, "cp", CONN),
+            (3, "inout", U32),
+        ],
+        returns: None,
+        may_have_iph_len: false,
+        reads: TRACKING_AND_PACKET,
+    }
+}
+
+/// Only what it returns is read.
+const fn conn_schedule(name: &'static str) -> Function {
+    Function {
+        name,
+        parameters: &[],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: SCHEDULING,
+    }
+}
 
 /// The position of `iph_len` where a state transition has it.
 const IPH_LEN: usize = 4;

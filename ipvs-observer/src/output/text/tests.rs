@@ -1,5 +1,7 @@
 //! Blocks as a person sees them.
 
+use ipvs_observer_common::Event;
+
 use super::{COLUMNS, encode};
 use crate::{
     cli::SortColumn,
@@ -78,4 +80,16 @@ fn a_name_that_is_too_long_has_a_line_of_its_own() {
         block.lines().all(|line| line.chars().count() <= COLUMNS),
         "{block}"
     );
+}
+
+#[test]
+fn syns_dropped_for_a_reused_port_name_the_setting_that_drops_them() {
+    let mut snapshot = window(1);
+    let says = "conn_reuse_mode with net.ipv4.vs.conntrack";
+    assert!(!encode(&snapshot, SortColumn::Name, None).contains(says));
+    let service = snapshot.services.values_mut().next().unwrap();
+    service.row.total.counters.0[Event::ReusedPort as usize] = 3;
+    let block = encode(&snapshot, SortColumn::Name, None);
+    let line = block.lines().find(|line| line.contains(says)).unwrap();
+    assert!(line.contains("late: 3 ("), "{line}");
 }
