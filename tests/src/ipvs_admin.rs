@@ -106,17 +106,8 @@ pub fn set_upper_threshold(
     method: ForwardingMethod,
     connections: u32,
 ) -> Result<()> {
-    let mut attributes = destination_identity(destination);
-    attributes.extend([
-        DestinationAttribute::ForwardingMethod(method),
-        DestinationAttribute::Weight(1),
-        DestinationAttribute::UpperThreshold(connections),
-        DestinationAttribute::LowerThreshold(0),
-    ]);
-    let attributes = vec![
-        Attribute::Service(service_identity(service)),
-        Attribute::Destination(attributes),
-    ];
+    let settings = message::bounded_destination(destination, method, connections);
+    let attributes = vec![message::service(service), settings];
     execute(IPVS_CMD_SET_DEST, attributes)
         .with_context(|| format!("cannot bound {destination} of service {service}"))
 }

@@ -77,7 +77,19 @@ pub(super) fn full_destination(
     method: ForwardingMethod,
     weight: u32,
 ) -> DefaultNla {
-    destination_nest(&destination_settings(destination, method, weight), &[])
+    destination_nest(&destination_settings(destination, method, weight, 0), &[])
+}
+
+/// The same for one of weight 1 that takes so many connections.
+pub(super) fn bounded_destination(
+    destination: &DestinationId,
+    method: ForwardingMethod,
+    connections: u32,
+) -> DefaultNla {
+    destination_nest(
+        &destination_settings(destination, method, 1, connections),
+        &[],
+    )
 }
 
 /// The same for one at the end of a tunnel.
@@ -98,7 +110,8 @@ pub(super) fn tunnel_destination(
         number16(IPVS_DEST_ATTR_TUN_FLAGS, tunnel.flags),
     ];
     let method = ForwardingMethod::Tunnel;
-    destination_nest(&destination_settings(destination, method, weight), &tunnel)
+    let settings = destination_settings(destination, method, weight, 0);
+    destination_nest(&settings, &tunnel)
 }
 
 /// A thread that sends or takes connections over an interface.
@@ -122,12 +135,13 @@ fn destination_settings(
     destination: &DestinationId,
     method: ForwardingMethod,
     weight: u32,
+    upper_threshold: u32,
 ) -> Vec<DestinationAttribute> {
     let mut attributes = destination_identity(destination);
     attributes.extend([
         DestinationAttribute::ForwardingMethod(method),
         DestinationAttribute::Weight(weight),
-        DestinationAttribute::UpperThreshold(0),
+        DestinationAttribute::UpperThreshold(upper_threshold),
         DestinationAttribute::LowerThreshold(0),
     ]);
     attributes
