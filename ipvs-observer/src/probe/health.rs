@@ -11,13 +11,10 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
 };
 
-use aya::{Ebpf, programs::KProbe};
+use aya::{Ebpf, programs::Program};
 use aya_obj::generated::bpf_prog_info;
 
-use super::{
-    info,
-    plan::{Plan, Probe},
-};
+use super::{info, plan::Probe};
 use crate::model::snapshot::ProbeHealth;
 
 const WORD_BYTES: usize = size_of::<u64>();
@@ -32,50 +29,68 @@ pub(super) struct Watch(Vec<Watched>);
 #[derive(Debug)]
 struct Watched {
     probe: Probe,
-    program: OwnedFd,
-    /// Held by aya as long as the probe is attached; none where the kernel has no such links (before 5.15).
+    /// None for a further function of a program, whose count would be told twice.
+    program: Option<OwnedFd>,
+    /// Held by aya as long as the probe is attached; none on a tracepoint, and where the kernel has no such links (before
+    /// 5.15).
     link: Option<RawFd>,
 }
 
 impl Watch {
-    /// Finds the descriptors of what `plan` has attached; what is not found is not watched.
-    pub(super) fn new(ebpf: &mut Ebpf, plan: &Plan) -> Self {
+    /// Finds the descriptors of the `attached` probes, which are to stay attached as long as this is asked.
+    pub(super) fn new(ebpf: &Ebpf, attached: impl Iterator<Item = Probe>) -> Self {
         let mut links = links();
-        let watched = plan.probes.iter().filter_map(|&probe| {
-            let program: &mut KProbe = ebpf.program_mut(probe.name)?.try_into().ok()?;
-            let id = program.info().ok()?.id();
-            let program = program.fd().ok()?.as_fd().try_clone_to_owned().ok()?;
-            // A program can go to several functions, each with a link of its own, in the order of the plan.
-            let link = links.iter().position(|(_, program)| *program == id);
-            Some(Watched {
+        let mut watched: Vec<Watched> = Vec::new();
+        for probe in attached {
+            let is_first = watched.iter().all(|other| other.probe.name != probe.name);
+            let (id, fd) = program(ebpf, probe).unzip();
+            // A program can go to several functions, each with a link of its own, in the order of attaching.
+            let link = links.iter().position(|(_, program)| Some(*program) == id);
+            watched.push(Watched {
                 probe,
-                program,
+                program: fd.filter(|_| is_first),
                 link: link.map(|index| links.remove(index).0),
-            })
-        });
-        Self(watched.collect())
+            });
+        }
+        Self(watched)
     }
 
     /// How often each did not run since it was attached.
     pub(super) fn read(&self) -> Vec<ProbeHealth> {
-        self.0.iter().map(Watched::read).collect()
+        let missed: Vec<_> = self.0.iter().map(Watched::missed).collect();
+        let is_counted = missed.iter().any(Option::is_some);
+        let watched = self.0.iter().zip(missed);
+        watched
+            .map(|(watched, missed)| ProbeHealth {
+                name: watched.probe.name,
+                function: watched.probe.function,
+                missed,
+                recursion_misses: watched.recursion_misses().filter(|_| is_counted),
+            })
+            .collect()
     }
 }
 
 impl Watched {
-    fn read(&self) -> ProbeHealth {
-        let missed = self.link.and_then(counter::<MISSED_BYTES>);
-        let recursion_misses = missed
-            .is_some()
-            .then(|| counter::<RECURSION_MISSES_BYTES>(self.program.as_raw_fd()))
-            .flatten();
-        ProbeHealth {
-            name: self.probe.name,
-            function: self.probe.function,
-            missed,
-            recursion_misses,
-        }
+    fn missed(&self) -> Option<u64> {
+        self.link.and_then(counter::<MISSED_BYTES>)
     }
+
+    fn recursion_misses(&self) -> Option<u64> {
+        let program = self.program.as_ref()?;
+        counter::<RECURSION_MISSES_BYTES>(program.as_raw_fd())
+    }
+}
+
+/// The number of a program that is loaded, and its descriptor.
+fn program(ebpf: &Ebpf, probe: Probe) -> Option<(u32, OwnedFd)> {
+    let (info, fd) = match ebpf.program(probe.name) {
+        Some(Program::KProbe(program)) => (program.info(), program.fd()),
+        Some(Program::RawTracePoint(program)) => (program.info(), program.fd()),
+        Some(_) | None => return None,
+    };
+    let fd = fd.ok()?.as_fd().try_clone_to_owned().ok()?;
+    Some((info.ok()?.id(), fd))
 }
 
 /// The counter at `OFFSET` of the object's structure, if this kernel's has one there.

@@ -11,6 +11,7 @@ use ipvs_observer_common::{Layout, Settings, maps};
 
 use super::{
     LoadError,
+    health::Watch,
     log::{ProgramLog, WANTED},
     mapped::MappedArray,
     plan::{Occasions, Plan, Probe},
@@ -66,6 +67,16 @@ impl Loaded {
             links: Vec::new(),
             log,
         })
+    }
+
+    /// The probes that are attached, in the order in which they were.
+    pub(super) fn attached(&self) -> impl Iterator<Item = Probe> {
+        self.links.iter().map(|(probe, _)| *probe)
+    }
+
+    /// What can be asked about them until the next is attached or detached.
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(&self.ebpf, self.attached())
     }
 
     /// Attaches the probes of `plan` that `occasions` ask for and detaches the others; one that the kernel does not take is

@@ -272,7 +272,7 @@ impl Probes {
         } else {
             None
         };
-        let watch = Watch::new(loaded.ebpf(), &plan);
+        let watch = loaded.watch();
         Ok(Self {
             loaded,
             servers,
@@ -307,7 +307,11 @@ impl Probes {
             removed: self.servers.have_left() && circumstances.keeps_connections(),
             defence: circumstances.may_drop_packets(),
         };
+        let before: Vec<_> = self.loaded.attached().collect();
         self.loaded.attach(&mut self.plan, occasions);
+        if !self.loaded.attached().eq(before) {
+            self.watch = self.loaded.watch();
+        }
     }
 
     /// What the maps hold and take.
