@@ -110,17 +110,22 @@ impl Page {
 
     fn probe(&mut self, probe: &ProbeOutlook) {
         let what_for = what_for(probe);
+        let name = if probe.name == probe.function {
+            probe.name.to_owned()
+        } else {
+            format!("{} on {}", probe.name, probe.function)
+        };
         match &probe.outlook {
             Outlook::Attachable => {
-                self.line(FINE, "probe", &format!("{}: {what_for}", probe.name));
+                self.line(FINE, "probe", &format!("{name}: {what_for}"));
             }
             Outlook::Unknown => {
-                self.line(UNKNOWN, "probe", &format!("{}: {what_for}", probe.name));
+                self.line(UNKNOWN, "probe", &format!("{name}: {what_for}"));
             }
             Outlook::Refused(reason) => {
                 // Without live counters everything is measured all the same.
                 let state = if probe.is_live { NOTE } else { REFUSED };
-                let words = format!("{}: {reason}; lost: {what_for}", probe.name);
+                let words = format!("{name}: {reason}; lost: {what_for}");
                 self.line(state, "probe", &words);
             }
         }
