@@ -5,7 +5,7 @@ mod bad_input;
 mod bypass;
 mod connections;
 mod demo;
-pub(crate) mod doctor;
+mod doctor;
 mod drops;
 mod environment;
 mod firewall_mark;

@@ -1,17 +1,15 @@
 //! What `doctor` says beforehand is what `top` then does, and saying it loads and attaches nothing.
 
-use ipvs_observer::cli::SchemaOf;
 use ipvs_observer_tests::{
     agent::{self, Outcome, Rights},
     director::Lab,
     netns::Netns,
-    schema,
     services::Vip,
 };
 use rustix::thread::CapabilitySet;
 use serde_json::{Value, json};
 
-use crate::fixture::{Balanced, MEASURES, attached_probes, summary};
+use crate::fixture::{Balanced, MEASURES, attached_probes, doctor, probe_states, summary};
 
 const VIP: Vip = Vip::V4;
 const SERVERS: u8 = 3;
@@ -20,12 +18,10 @@ const SERVERS: u8 = 3;
 fn a_director_where_nothing_is_missing_is_fine() {
     let balanced = Balanced::new(VIP, SERVERS);
     let netns = balanced.lab.director();
-    let outcome = run(netns, Rights::Root, &["-o", "json"]);
-    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
-    assert_eq!(outcome.stderr, "");
+    let (status, report) = doctor(netns, Rights::Root);
+    assert_eq!(status, Some(0), "{report}");
     assert_eq!(attached_probes(), Vec::<String>::new());
 
-    let report = parsed(&outcome);
     assert_eq!(report["verdict"], "fine");
     assert_eq!(report["unseen"], json!([]));
     assert_eq!(report["ip_vs"]["state"], "loaded");
@@ -38,7 +34,7 @@ fn a_director_where_nothing_is_missing_is_fine() {
     let mut expected = MEASURES;
     expected.sort_unstable();
     assert_eq!(measures, expected);
-    assert_eq!(states(&report), ["attachable"]);
+    assert_eq!(probe_states(&report), ["attachable"]);
 
     // What was foretold is what `top` then takes.
     let summary = summary(balanced.agent());
@@ -76,9 +72,8 @@ fn text_says_the_same_in_a_line_each() {
 #[cfg_attr(feature = "vm", test)]
 fn a_user_without_privileges_is_told_which_are_missing_and_sees_the_rest() {
     let balanced = Balanced::new(VIP, SERVERS);
-    let outcome = run(balanced.lab.director(), Rights::Nobody, &["-o", "json"]);
-    assert_eq!(outcome.status.code(), Some(4), "{outcome:?}");
-    let report = parsed(&outcome);
+    let (status, report) = doctor(balanced.lab.director(), Rights::Nobody);
+    assert_eq!(status, Some(4), "{report}");
     assert_eq!(report["verdict"], "not_permitted");
     for name in ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"] {
         let rights = report["capabilities"].as_array().expect("they are listed");
@@ -131,23 +126,8 @@ fn little_memory_is_told_in_words() {
     );
 }
 
-pub(crate) fn run(netns: &Netns, rights: Rights, arguments: &[&str]) -> Outcome {
+fn run(netns: &Netns, rights: Rights, arguments: &[&str]) -> Outcome {
     agent::run(netns, rights, &[&["doctor"], arguments].concat()).expect("it runs")
-}
-
-#[track_caller]
-pub(crate) fn parsed(outcome: &Outcome) -> Value {
-    schema::checked(SchemaOf::Doctor, &outcome.stdout.join("\n")).expect("it is as the schema says")
-}
-
-/// The states that probes have, each once.
-pub(crate) fn states(report: &Value) -> Vec<&str> {
-    let probes = report["probes"].as_array().expect("they are listed");
-    let states = probes.iter().filter_map(|probe| probe["state"].as_str());
-    let mut states: Vec<_> = states.collect();
-    states.sort_unstable();
-    states.dedup();
-    states
 }
 
 /// Attached only while they have something to see.
