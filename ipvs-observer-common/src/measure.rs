@@ -67,6 +67,14 @@ impl Measure {
         )
     }
 
+    /// Whether it takes packets from the real server, which do not pass the director with every forwarding method.
+    pub const fn needs_return_path(self) -> bool {
+        matches!(
+            self,
+            Self::Connect | Self::Client | Self::FirstByte | Self::Response
+        )
+    }
+
     /// How its histogram is cut with so many grouping bits.
     #[inline(always)]
     pub const fn scale(self, grouping_bits: u32) -> Scale {

@@ -61,7 +61,11 @@ fn unavailable_return(ctx: RetProbeContext) -> u32 {
 }
 
 fn try_unavailable_return(ctx: &RetProbeContext) -> Result<(), Loss> {
-    let [skb, iphdr] = leave(ctx)?.kept;
+    // The two probes come and go one after the other: without an entry it was not there yet, or no more.
+    let Ok(entry) = leave(ctx) else {
+        return Ok(());
+    };
+    let [skb, iphdr] = entry.kept;
     let conn = Conn(ctx.ret());
     if conn.0 == 0 {
         return Ok(());

@@ -7,10 +7,12 @@
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
+use ipvs_observer_common::Measure;
+
 use super::{
     activity::Activity,
     counters::Counters,
-    id::{DestinationId, ServiceId},
+    id::{DestinationId, ForwardingMethod, ServiceId},
     sample::{Sample, Timestamp},
     snapshot::{Completeness, DestinationRow, Health, Row, Run, ServiceRow, Snapshot},
 };
@@ -167,6 +169,7 @@ impl ServiceAccount {
         let mut interval = mem::take(&mut self.own.interval);
         let mut total = self.own.total.clone();
         let mut destinations = BTreeMap::new();
+        let mut has_return_path = self.destinations.is_empty();
         for (id, destination) in &mut self.destinations {
             let its_interval = mem::take(&mut destination.account.interval);
             interval.merge(&its_interval);
@@ -175,9 +178,12 @@ impl ServiceAccount {
                 continue;
             }
             let its_total = destination.account.total.clone();
+            let method = destination.facts.map(|facts| facts.method);
+            let replies = method.is_none_or(ForwardingMethod::has_return_path);
+            has_return_path |= replies;
             let row = destination
                 .account
-                .row(its_interval, its_total, at, estimation);
+                .row(its_interval, its_total, replies, at, estimation);
             destinations.insert(
                 *id,
                 DestinationRow {
@@ -191,7 +197,9 @@ impl ServiceAccount {
         }
         Some(ServiceRow {
             facts: self.facts.clone(),
-            row: self.own.row(interval, total, at, estimation),
+            row: self
+                .own
+                .row(interval, total, has_return_path, at, estimation),
             destinations,
         })
     }
@@ -216,13 +224,25 @@ impl Account {
         }
     }
 
-    fn row(&mut self, interval: Activity, total: Activity, at: Timestamp, estimation: bool) -> Row {
+    /// `replies` is whether they pass the director by the forwarding method; others do where it is the real server's gateway.
+    fn row(
+        &mut self,
+        interval: Activity,
+        total: Activity,
+        replies: bool,
+        at: Timestamp,
+        estimation: bool,
+    ) -> Row {
+        let of_replies = |measure: &Measure| measure.needs_return_path();
+        let mut measures = Measure::ALL.into_iter().filter(of_replies);
+        let has_return_path = replies || measures.any(|measure| total.latency(measure).count() > 0);
         let gone = self.presence != Presence::Present;
         if gone {
             self.presence = Presence::Closed;
         }
         Row {
             gone,
+            has_return_path,
             since: self.since,
             interval,
             total,

@@ -152,6 +152,8 @@ pub struct Row {
     pub gone: bool,
     /// When it was first in the table, or again after it was gone; absent if it never was.
     pub since: Option<Timestamp>,
+    /// Whether replies pass the director, by the forwarding method or because some did.
+    pub has_return_path: bool,
     /// What the programs saw in the window.
     pub interval: Activity,
     /// What the programs saw since the start.
@@ -164,6 +166,13 @@ pub struct Row {
     pub rates: Option<Rates>,
     /// Packet and byte rates over the run.
     pub run_rates: Option<Rates>,
+}
+
+impl Row {
+    /// Whether `measure` can have values here: without a return path some cannot, which is not the same as none.
+    pub fn shows(&self, measure: Measure) -> bool {
+        self.has_return_path || !measure.needs_return_path()
+    }
 }
 
 /// How complete the measuring was.

@@ -230,13 +230,14 @@ impl<'a> Encoder<'a> {
             kernel: row.traffic.as_ref().map(|traffic| {
                 CountersObject::of(traffic, row.read_at, self.snapshot.at, self.oldest_copy)
             }),
-            interval: self.activity(&row.interval, row.rates.as_ref(), window),
-            total: self.activity(&row.total, row.run_rates.as_ref(), elapsed),
+            interval: self.activity(row, &row.interval, row.rates.as_ref(), window),
+            total: self.activity(row, &row.total, row.run_rates.as_ref(), elapsed),
         }
     }
 
     fn activity(
         &mut self,
+        row: &Row,
         activity: &Activity,
         packets: Option<&Rates>,
         span: Duration,
@@ -244,7 +245,8 @@ impl<'a> Encoder<'a> {
         let run = &self.snapshot.run;
         let scheduled_per_s = activity.scheduled_per_s(span.as_secs_f64());
         let connections_per_s = run.known(Event::Scheduled, scheduled_per_s).flatten();
-        let latencies = run.measures.iter().map(|&measure| {
+        let shown = run.measures.iter().filter(|&&measure| row.shows(measure));
+        let latencies = shown.map(|&measure| {
             let distribution = activity.latency(measure);
             (measure.name(), latency(distribution, &mut self.percentiles))
         });

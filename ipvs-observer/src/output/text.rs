@@ -211,11 +211,13 @@ impl Block<'_> {
         } else {
             self.line(&columns(name, &cells));
         }
-        self.latencies(activity);
+        self.latencies(row, activity);
     }
 
-    fn latencies(&mut self, activity: &Activity) {
-        for line in latency::lines(activity, &self.snapshot.run.measures, &mut self.percentiles) {
+    fn latencies(&mut self, row: &Row, activity: &Activity) {
+        let measured = self.snapshot.run.measures.iter().copied();
+        let shown: Vec<_> = measured.filter(|&measure| row.shows(measure)).collect();
+        for line in latency::lines(activity, &shown, &mut self.percentiles) {
             self.line(&line);
         }
     }

@@ -158,13 +158,18 @@ pub(crate) fn assert_reasons(row: Row<'_>, expected: &[(&str, u64)]) {
     assert_total(row, "dropped", all);
 }
 
-fn await_attached(function: &str, is_attached: bool) {
+/// Waits until the agent has the probe on `function`, or has it no more, and is done with all that belong to it.
+fn await_attached(agent: &Agent, function: &str, is_attached: bool) {
     wait::until(function, wait::PATIENCE, || {
         let probes = attached_probes();
         let found = probes.iter().any(|probe| probe.contains(function));
         Ok((found == is_attached).then_some(()))
     })
     .expect("the agent follows the occasion");
+    // It attaches and detaches before it tells of a window.
+    agent
+        .await_report("another window", |_report| true)
+        .expect("the agent goes on");
 }
 
 #[cfg_attr(feature = "vm", test)]
@@ -223,7 +228,7 @@ fn packets_for_a_removed_server_have_none_available(vip: Vip) {
     const PROBED: &str = "ip_vs_conn_in_get_proto";
     let scene = Silent::new(vip, 2);
     let agent = agent(&scene.lab);
-    await_attached(PROBED, false);
+    await_attached(&agent, PROBED, false);
     let clients = scene.clients(4);
     agent
         .await_report("the connections", |report| {
@@ -232,7 +237,7 @@ fn packets_for_a_removed_server_have_none_available(vip: Vip) {
         .expect("they are made");
     let removed = vip.server_address(1);
     scene.remove(removed);
-    await_attached(PROBED, true);
+    await_attached(&agent, PROBED, true);
     let send = || {
         for client in &clients {
             client.send(b"?").expect("datagrams can be sent");
@@ -242,7 +247,7 @@ fn packets_for_a_removed_server_have_none_available(vip: Vip) {
     send();
     // The same real server again, with the connections that it had.
     scene.add(removed);
-    await_attached(PROBED, false);
+    await_attached(&agent, PROBED, false);
     send();
     let summary = scene.summary(agent, "destination_unavailable", 4);
     let service = scene.row(&summary);
@@ -268,11 +273,11 @@ fn packets_that_the_defence_drops_are_counted_while_it_is_on(vip: Vip) {
     const DROPPED: u64 = 5;
     let scene = Silent::new(vip, 1);
     let agent = agent(&scene.lab);
-    await_attached(PROBED, false);
+    await_attached(&agent, PROBED, false);
     // Every second packet that asks for a connection, whatever memory is left.
     scene.set_sysctl("am_droprate", "2");
     scene.set_sysctl("drop_packet", "3");
-    await_attached(PROBED, true);
+    await_attached(&agent, PROBED, true);
     let before = scene.lab.quiesce().expect("the kernel counts packets");
     let mut clients = Vec::new();
     let passed = wait::until("the defence to act", wait::PATIENCE, || {
@@ -282,7 +287,7 @@ fn packets_that_the_defence_drops_are_counted_while_it_is_on(vip: Vip) {
     });
     let passed = passed.expect("the defence acts");
     scene.set_sysctl("drop_packet", "0");
-    await_attached(PROBED, false);
+    await_attached(&agent, PROBED, false);
     let summary = scene.summary(agent, "defence", DROPPED);
     assert_total(scene.row(&summary), "scheduled", passed);
 }

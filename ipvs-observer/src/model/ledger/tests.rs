@@ -217,3 +217,34 @@ fn nothing_is_gone_by_the_word_of_a_torn_table() {
             .gone
     );
 }
+
+#[test]
+fn without_replies_at_the_director_what_they_tell_is_not_shown() {
+    let mut ledger = ledger(&[]);
+    let direct = |ledger: &mut Ledger, second, seen: Option<Activity>| {
+        let mut table = table(&[1]);
+        table.services[0].destinations[0].method = ForwardingMethod::DirectRoute;
+        let servers = seen.map(|activity| ((service_id(), Some(server(1))), activity));
+        let sample = Sample {
+            at: at(second),
+            readings: Readings {
+                servers: servers.into_iter().collect(),
+                ..Readings::default()
+            },
+            table,
+            table_took: Duration::ZERO,
+            packets: Some(0),
+            circumstances: Circumstances::default(),
+        };
+        let snapshot = ledger.advance(sample, false, 0);
+        let service = &snapshot.services[&service_id()];
+        let server = &service.destinations[&server(1)];
+        [&service.row, &server.row]
+            .map(|row| [Measure::Connect, Measure::Handshake].map(|measure| row.shows(measure)))
+    };
+    assert_eq!(direct(&mut ledger, 1, None), [[false, true]; 2]);
+    // The director may be the gateway of the real server all the same.
+    let seen = Some(connections(1));
+    assert_eq!(direct(&mut ledger, 2, seen), [[true, true]; 2]);
+    assert_eq!(direct(&mut ledger, 3, None), [[true, true]; 2]);
+}
