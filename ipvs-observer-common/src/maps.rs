@@ -14,6 +14,8 @@ pub const COARSE: &str = "COARSE";
 pub const SERVER_KEYS: &str = "SERVER_KEYS";
 /// [`crate::CpuBlock`] of each CPU, mapped by the agent.
 pub const CPUS: &str = "CPUS";
+/// Calls of each CPU that have not returned.
+pub const FRAMES: &str = "FRAMES";
 /// The one [`crate::Control`], mapped by the agent.
 pub const CONTROL: &str = "CONTROL";
 /// Slot of each [`crate::ServerKey`].

@@ -20,7 +20,8 @@ pub enum Measure {
     Response,
     /// First packet to last packet.
     Duration,
-    /// The forwarding function, with the way out of the host that it calls.
+    /// The state transition of a packet from the client to the end of its forwarding function, which includes the way out
+    /// of the host that this calls.
     Xmit,
     /// The whole of `ip_vs_in_hook`.
     Hook,
@@ -73,6 +74,11 @@ impl Measure {
             self,
             Self::Connect | Self::Client | Self::FirstByte | Self::Response
         )
+    }
+
+    /// Whether it is of the host itself and not of a server.
+    pub const fn is_of_host(self) -> bool {
+        matches!(self, Self::Estimator)
     }
 
     /// How its histogram is cut with so many grouping bits.

@@ -27,6 +27,8 @@
 mod connections;
 mod defence;
 mod drops;
+mod forward;
+mod frames;
 mod globals;
 mod icmp;
 mod kread;

@@ -14,7 +14,7 @@ use ipvs_observer_common::{
     maps::MAX_CHUNKS,
 };
 
-use crate::pairing::Entry;
+use crate::{frames::CpuFrames, pairing::Entry};
 
 const OUTER: usize = MAX_CHUNKS as usize;
 /// The agent makes each chunk as large as its partitions ask for.
@@ -75,6 +75,10 @@ pub(crate) static ENTRIES: HashMap<u64, Entry> = HashMap::with_max_entries(4096,
 /// Services found for packets of which it is not known yet what becomes; by the stack that they are on.
 #[map]
 pub(crate) static FOUND: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// CPUs that may run.
+#[map]
+pub(crate) static FRAMES: Array<CpuFrames> = Array::with_max_entries(1, 0);
 
 /// Written only while the agent itself dumps the table.
 #[map]

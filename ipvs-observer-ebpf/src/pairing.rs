@@ -39,7 +39,7 @@ pub(crate) fn enter(ctx: &ProbeContext, kept: [usize; 2]) -> Result<(), Loss> {
 /// Takes back what [`enter`] remembered of the call that `ctx` leaves.
 #[inline(always)]
 pub(crate) fn leave(ctx: &RetProbeContext) -> Result<Entry, Loss> {
-    let key = stack_pointer(ctx.regs).wrapping_sub(POPPED_BY_RETURN_BYTES);
+    let key = stack_pointer_of_call(ctx.regs);
     // SAFETY: a key belongs to one call, so no other program changes the element while it is read.
     let entry = unsafe { ENTRIES.get(&key) }
         .copied()
@@ -67,7 +67,13 @@ const POPPED_BY_RETURN_BYTES: u64 = 8;
 #[cfg(not(bpf_target_arch = "x86_64"))]
 const POPPED_BY_RETURN_BYTES: u64 = 0;
 
-/// Where the stack is.
+/// Where the stack began for the call that these registers leave.
+#[inline(always)]
+pub(crate) fn stack_pointer_of_call(regs: *mut pt_regs) -> u64 {
+    stack_pointer(regs).wrapping_sub(POPPED_BY_RETURN_BYTES)
+}
+
+/// Where the stack begins for the call that these registers enter.
 #[inline(always)]
 pub(crate) fn stack_pointer(regs: *mut pt_regs) -> u64 {
     // SAFETY: the context of a probe points to its saved registers, which live as long as the program runs.

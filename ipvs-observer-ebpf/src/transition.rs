@@ -8,6 +8,7 @@ use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 
 use crate::{
     connections::record_of,
+    forward::{is_timed, pass},
     kread::{
         Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT,
         IP_VS_TCP_S_ESTABLISHED, IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
@@ -15,7 +16,7 @@ use crate::{
     },
     life::{settle_duration, track},
     pairing::now_ns,
-    record::{count, count_transition, is_on, observe, settle},
+    record::{count, count_loss, count_transition, is_on, observe, settle},
 };
 
 /// `IP_VS_DIR_INPUT` of `include/net/ip_vs.h`: from the client.
@@ -32,6 +33,7 @@ fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
         return Ok(());
     };
     let now_ns = now_ns();
+    go_on(ctx, record.slot, now_ns);
     let state = conn.state()?;
     if matches!(state, IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE) {
         return closed(ctx, conn, record, state, now_ns);
@@ -41,6 +43,17 @@ fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
         return Ok(());
     }
     learn(ctx, conn, record, now_ns)
+}
+
+/// Leaves a packet from the client to what measures the way that it goes on.
+#[inline(always)]
+fn go_on(ctx: &ProbeContext, slot: u32, now_ns: u64) {
+    if is_timed()
+        && from_client(ctx) == Ok(true)
+        && let Err(loss) = pass(ctx, slot, now_ns)
+    {
+        count_loss(loss);
+    }
 }
 
 /// Remembers what tells later how the connection ended.
@@ -73,6 +86,7 @@ fn try_udp(ctx: &ProbeContext) -> Result<(), Loss> {
         return Ok(());
     };
     let now_ns = now_ns();
+    go_on(ctx, record.slot, now_ns);
     start(record, now_ns);
     record.last_ns = now_ns;
     match (record.phase, from_client(ctx)?) {
@@ -103,6 +117,7 @@ fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
         return Ok(());
     };
     let now_ns = now_ns();
+    go_on(ctx, record.slot, now_ns);
     start(record, now_ns);
     record.phase = phase::DONE;
     record.last_ns = now_ns;
@@ -122,16 +137,19 @@ fn packet(ctx: &ProbeContext) -> Result<Option<(Conn, &'static mut Connection)>,
     let mut record = record_of(conn);
     if record.is_none() {
         if conn.observed_netns()?.is_none() {
+            go_on(ctx, Connection::NO_SLOT, 0);
             return Ok(None);
         }
         if let Err(loss) = adopt(conn, from_client(ctx)?) {
             count_transition(skb, Connection::NO_SLOT);
+            go_on(ctx, Connection::NO_SLOT, 0);
             return Err(loss);
         }
         record = record_of(conn);
     }
     let Some(record) = record else {
         count_transition(skb, Connection::NO_SLOT);
+        go_on(ctx, Connection::NO_SLOT, 0);
         return Ok(None);
     };
     // SAFETY: the record lives until the connection is freed, which waits for the packets in flight;

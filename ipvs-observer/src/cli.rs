@@ -175,6 +175,8 @@ pub struct SchemaArguments {
 pub enum SchemaOf {
     /// `top -o json`.
     Top,
+    /// `top --explain -o json`.
+    Explain,
     /// `list -o json`.
     List,
     /// `list --changes -o json`.
@@ -192,6 +194,9 @@ pub struct TopArguments {
     /// Print one block for each window, also on a terminal.
     #[arg(long)]
     pub plain: bool,
+    /// Tell where the time of one service and each of its real servers goes; ends after 10 s or what -d says, and takes -t, -u, --sctp-service or -f.
+    #[arg(long, conflicts_with_all = ["once", "sort", "rows"])]
+    pub explain: bool,
     /// Print one window and end.
     #[arg(long)]
     pub once: bool,

@@ -119,6 +119,11 @@ pub enum ConfigError {
     /// A number that must not be 0.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
+    /// Nothing to explain, or too much.
+    #[error(
+        "--explain is about one service: name it with -t, -u, --sctp-service or -f, as -t 192.0.2.1:80"
+    )]
+    Explain,
     /// A service or server cannot be read.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -228,6 +233,7 @@ mod tests {
     use std::{fs, time::Duration};
 
     use clap::Parser as _;
+    use ipvs_observer_common::Measure;
 
     use super::{ConfigError, Job, Top};
     use crate::cli::{Arguments, OutputFormat, SortColumn};
@@ -318,6 +324,24 @@ mod tests {
         );
         let error = resolve("ipvs-observer top --config /nowhere/at/all").unwrap_err();
         assert!(matches!(error, ConfigError::Unreadable { .. }));
+    }
+
+    #[test]
+    fn an_explanation_is_of_one_service_takes_its_time_and_measures_what_it_needs() {
+        let config = resolve("ipvs-observer top --explain -t 192.0.2.1:80").unwrap();
+        assert!(config.explain);
+        assert_eq!(config.duration, Some(Duration::from_secs(10)));
+        assert!(config.measuring.measures.contains(&Measure::Hook));
+        assert!(config.measuring.measures.contains(&Measure::Xmit));
+        let config = resolve("ipvs-observer top --explain -f 47 -d 3s --measure duration").unwrap();
+        assert_eq!(config.duration, Some(Duration::from_secs(3)));
+        assert_eq!(config.measuring.measures.len(), 8);
+        for line in [
+            "ipvs-observer top --explain",
+            "ipvs-observer top --explain -t 192.0.2.1:80 -u 192.0.2.1:53",
+        ] {
+            assert!(matches!(resolve(line), Err(ConfigError::Explain)), "{line}");
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub async fn run(config: Top) -> Result<Ending, RunError> {
     let program_log = observer.probes.take_log();
     let format = Format {
         format: config.output,
+        explain: config.explain,
         sort: config.sort,
         rows: config.rows,
     };
@@ -93,6 +94,9 @@ impl Observer {
         // What passed while the probes were being attached was seen by some of them only.
         drop(probes.drain());
         probes.follow(&table)?;
+        if config.explain {
+            probes.count_own_cost();
+        }
         let mut observer = Self {
             kernel,
             ipvs,
@@ -170,6 +174,7 @@ impl Observer {
             packets: packets
                 .zip(before)
                 .and_then(|(now, before)| now.checked_sub(before)),
+            own_cost: self.probes.own_cost(),
             circumstances,
         };
         let mut snapshot = self.ledger.advance(sample, is_final, missed);

@@ -111,6 +111,11 @@ impl Report {
             .collect()
     }
 
+    /// A measure of the host over the whole run so far; one without a value is all zero.
+    pub fn total_host_latency(&self, measure: &str) -> Result<Latency> {
+        latency(self.value.pointer("/director/total/latency"), measure)
+    }
+
     /// The functions that could not be probed, each with the reason.
     pub fn refused_probes(&self) -> Result<&[Value]> {
         self.value

@@ -9,6 +9,7 @@ mod doctor;
 mod drops;
 mod environment;
 mod firewall_mark;
+mod forward;
 mod icmp;
 mod interrupted;
 mod kernel_agrees;

@@ -4,6 +4,7 @@
 
 mod cost;
 mod duration;
+mod explain;
 mod methods;
 
 use std::{

@@ -15,6 +15,18 @@ use crate::{
 };
 
 const DEFAULT_ROWS: usize = 20;
+/// How long an explanation looks.
+const EXPLANATION: Duration = Duration::from_secs(10);
+/// What an explanation is made of.
+const EXPLAINED: [Measure; 7] = [
+    Measure::Schedule,
+    Measure::Connect,
+    Measure::Client,
+    Measure::Handshake,
+    Measure::FirstByte,
+    Measure::Xmit,
+    Measure::Hook,
+];
 
 /// A checked configuration of `top`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +37,8 @@ pub struct Top {
     pub duration: Option<Duration>,
     /// Whether the run ends with the first window.
     pub once: bool,
+    /// Whether one screen tells where time goes, and nothing else.
+    pub explain: bool,
     /// What is shown.
     pub selection: Selection,
     /// How it is printed.
@@ -66,6 +80,16 @@ impl Measuring {
     }
 }
 
+impl Measuring {
+    /// Adds `measures` to those that are measured.
+    fn also(&mut self, measures: &[Measure]) {
+        let all = Measure::ALL.into_iter();
+        let chosen =
+            all.filter(|measure| measures.contains(measure) || self.measures.contains(measure));
+        self.measures = chosen.collect();
+    }
+}
+
 impl Top {
     pub(super) fn resolve(
         top: &TopArguments,
@@ -75,15 +99,30 @@ impl Top {
         let interval = common.interval.as_ref().or(file.interval.as_ref());
         let duration = common.duration.as_ref().or(file.duration.as_ref());
         let rows = top.rows.or(file.rows).unwrap_or(DEFAULT_ROWS);
+        let selection = selection(common)?;
+        let mut interval = interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?;
+        let mut duration = duration.map(|text| time("duration", text)).transpose()?;
+        let mut measuring = Measuring::resolve(&top.measuring, file)?;
+        if top.explain {
+            if selection.services.len() != 1 {
+                return Err(ConfigError::Explain);
+            }
+            let length = duration.unwrap_or(EXPLANATION);
+            duration = Some(length);
+            // The one window is the whole run.
+            interval = length.saturating_mul(2);
+            measuring.also(&EXPLAINED);
+        }
         Ok(Self {
-            interval: interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?,
-            duration: duration.map(|text| time("duration", text)).transpose()?,
+            interval,
+            duration,
             once: top.once,
-            selection: selection(common)?,
+            explain: top.explain,
+            selection,
             output: top.output.or(file.output).unwrap_or_default(),
             sort: top.sort.or(file.sort).unwrap_or_default(),
             rows: (rows > 0).then_some(rows),
-            measuring: Measuring::resolve(&top.measuring, file)?,
+            measuring,
             ready_file: top.ready_file.clone(),
         })
     }

@@ -83,6 +83,11 @@ impl Distribution {
         self.sum_ns
     }
 
+    /// Their mean, if there is any.
+    pub const fn mean_ns(&self) -> Option<u64> {
+        self.sum_ns.checked_div(self.count)
+    }
+
     /// The smallest value, if there is any.
     pub fn min_ns(&self) -> Option<u64> {
         self.extremes_ns.map(|(min, _)| min)

@@ -14,7 +14,7 @@ use super::{
     counters::Counters,
     id::{DestinationId, ForwardingMethod, ServiceId},
     sample::{Sample, Timestamp},
-    snapshot::{Completeness, DestinationRow, Health, Row, Run, ServiceRow, Snapshot},
+    snapshot::{Completeness, DestinationRow, Director, Health, Row, Run, ServiceRow, Snapshot},
 };
 use crate::ipvs::table::{Destination, Service, Stats, Table};
 
@@ -24,6 +24,8 @@ pub struct Ledger {
     run: Arc<Run>,
     started: Timestamp,
     previous: Timestamp,
+    /// What the programs saw of the host itself since the start.
+    host: Activity,
     services: BTreeMap<ServiceId, ServiceAccount>,
     completeness: Completeness,
 }
@@ -75,6 +77,7 @@ impl Ledger {
             run,
             started: at,
             previous: at,
+            host: Activity::none(),
             services: BTreeMap::new(),
             completeness: Completeness {
                 packets: Some(0),
@@ -93,6 +96,7 @@ impl Ledger {
             table,
             table_took,
             packets,
+            own_cost,
             circumstances,
         } = sample;
         let estimation = circumstances.frozen_by().is_none();
@@ -111,6 +115,7 @@ impl Ledger {
             memory: readings.memory,
             missed_windows,
         };
+        self.host.merge(&readings.host);
         self.note_table(table, at);
         for ((service_id, destination_id), activity) in readings.servers {
             let service = self.services.entry(service_id).or_default();
@@ -133,8 +138,13 @@ impl Ledger {
             window,
             elapsed: at.monotonic.saturating_sub(self.started.monotonic),
             is_final,
+            director: Director {
+                interval: readings.host,
+                total: self.host.clone(),
+            },
             services,
             health,
+            own_cost,
             circumstances,
         }
     }

@@ -17,3 +17,4 @@ pub mod memory;
 pub mod rates;
 pub mod sample;
 pub mod snapshot;
+pub mod split;

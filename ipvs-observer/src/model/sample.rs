@@ -10,6 +10,7 @@ use super::{
     id::{DestinationId, ServiceId},
     memory::Memory,
     snapshot::ProbeHealth,
+    split::OwnCost,
 };
 use crate::ipvs::table::Table;
 
@@ -28,6 +29,8 @@ pub struct Timestamp {
 /// What the programs saw since the previous reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readings {
+    /// Of the host itself.
+    pub host: Activity,
     /// Only those with anything new.
     pub servers: BTreeMap<ServerId, Activity>,
     /// Packets of the observed namespace that reached a state transition.
@@ -53,6 +56,8 @@ pub struct Sample {
     pub table_took: Duration,
     /// IPVS's own count of packets since the previous sample, from its per-CPU counters.
     pub packets: Option<u64>,
+    /// What the programs took since the start, where that is counted.
+    pub own_cost: Option<OwnCost>,
     /// Settings that bear on all this.
     pub circumstances: Circumstances,
 }

@@ -12,6 +12,7 @@ use super::{
     memory::Memory,
     rates::Rates,
     sample::Timestamp,
+    split::OwnCost,
 };
 use crate::ipvs::table::{Destination, Service, Traffic};
 
@@ -28,10 +29,14 @@ pub struct Snapshot {
     pub elapsed: Duration,
     /// Whether this is the last one, made for the sake of the totals.
     pub is_final: bool,
+    /// What is measured of the host itself.
+    pub director: Director,
     /// Services, by identity.
     pub services: BTreeMap<ServiceId, ServiceRow>,
     /// How far the numbers can be trusted.
     pub health: Health,
+    /// What the programs themselves took since the start, where that is counted.
+    pub own_cost: Option<OwnCost>,
     /// Settings that bear on all this.
     pub circumstances: Circumstances,
 }
@@ -123,6 +128,15 @@ pub struct RefusedProbe {
     pub function: String,
     /// Why it cannot be probed.
     pub reason: String,
+}
+
+/// What is known of the host itself.
+#[derive(Clone, Debug)]
+pub struct Director {
+    /// What the programs saw in the window.
+    pub interval: Activity,
+    /// What the programs saw since the start.
+    pub total: Activity,
 }
 
 /// A virtual service.

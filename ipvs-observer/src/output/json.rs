@@ -6,7 +6,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use ipvs_observer_common::Event;
+use ipvs_observer_common::{Event, Measure};
 use serde::Serialize;
 
 use super::object::{
@@ -55,6 +55,8 @@ struct WindowObject<'a> {
     connection_table_size: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sysctls: Option<SysctlsObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    director: Option<DirectorObject>,
     services: Vec<ServiceObject<'a>>,
 }
 
@@ -101,6 +103,18 @@ struct RefusedObject<'a> {
     reason: &'a str,
 }
 
+/// What is measured of the host itself.
+#[derive(Serialize)]
+struct DirectorObject {
+    latency: Pairs<&'static str, LatencyObject>,
+    total: DirectorTotalObject,
+}
+
+#[derive(Serialize)]
+struct DirectorTotalObject {
+    latency: Pairs<&'static str, LatencyObject>,
+}
+
 #[derive(Serialize)]
 struct ServiceObject<'a> {
     service: String,
@@ -142,8 +156,9 @@ struct ActivityObject {
     latency: Pairs<&'static str, LatencyObject>,
 }
 
+/// A distribution.
 #[derive(Serialize)]
-struct LatencyObject {
+pub(super) struct LatencyObject {
     count: u64,
     sum_ns: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,6 +189,7 @@ impl<'a> Encoder<'a> {
             health: self.health(),
             connection_table_size: snapshot.circumstances.connection_table_size,
             sysctls: sysctls(&snapshot.circumstances.settings),
+            director: self.director(),
             services,
         }
     }
@@ -197,6 +213,34 @@ impl<'a> Encoder<'a> {
                 })
                 .collect(),
         }
+    }
+
+    /// Nothing if nothing is measured of the host.
+    fn director(&mut self) -> Option<DirectorObject> {
+        let director = &self.snapshot.director;
+        let measures = self.snapshot.run.measures.iter();
+        measures.copied().find(|measure| measure.is_of_host())?;
+        Some(DirectorObject {
+            latency: self.latencies(&director.interval, Measure::is_of_host),
+            total: DirectorTotalObject {
+                latency: self.latencies(&director.total, Measure::is_of_host),
+            },
+        })
+    }
+
+    /// What is measured of the host, or of services and servers.
+    fn latencies(
+        &mut self,
+        activity: &Activity,
+        is_shown: impl Fn(Measure) -> bool,
+    ) -> Pairs<&'static str, LatencyObject> {
+        let measures = self.snapshot.run.measures.iter().copied();
+        let measures = measures.filter(|&measure| is_shown(measure));
+        let latencies = measures.map(|measure| {
+            let distribution = activity.latency(measure);
+            (measure.name(), latency(distribution, &mut self.percentiles))
+        });
+        Pairs(latencies.collect())
     }
 
     fn service(&mut self, id: &ServiceId, service: &'a ServiceRow) -> ServiceObject<'a> {
@@ -245,13 +289,10 @@ impl<'a> Encoder<'a> {
         let run = &self.snapshot.run;
         let scheduled_per_s = activity.scheduled_per_s(span.as_secs_f64());
         let connections_per_s = run.known(Event::Scheduled, scheduled_per_s).flatten();
-        let shown = run.measures.iter().filter(|&&measure| row.shows(measure));
-        let latencies = shown.map(|&measure| {
-            let distribution = activity.latency(measure);
-            (measure.name(), latency(distribution, &mut self.percentiles))
-        });
         ActivityObject {
-            latency: Pairs(latencies.collect()),
+            latency: self.latencies(activity, |measure| {
+                !measure.is_of_host() && row.shows(measure)
+            }),
             rates: RatesObject::of_window(connections_per_s, packets),
             counters: counters(activity, run),
         }
@@ -265,7 +306,7 @@ fn counters(activity: &Activity, run: &Run) -> Pairs<&'static str, u64> {
     Pairs(dropped.into_iter().chain(counts).collect())
 }
 
-fn latency(distribution: &Distribution, percentiles: &mut Percentiles) -> LatencyObject {
+pub(super) fn latency(distribution: &Distribution, percentiles: &mut Percentiles) -> LatencyObject {
     let shown = percentiles.of(distribution).into_iter().flatten();
     LatencyObject {
         count: distribution.count(),

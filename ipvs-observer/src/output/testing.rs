@@ -91,6 +91,7 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
     ledger.advance(quiet_sample(at(2), table(n_servers, 400)), false, 0);
     let sample = Sample {
         readings: Readings {
+            host: Activity::none(),
             servers: BTreeMap::from([
                 ((web(), Some(server(1))), busy()),
                 ((web(), Some(server(2))), refusing()),
@@ -146,6 +147,7 @@ fn quiet_sample(at: Timestamp, table: Table) -> Sample {
         table,
         table_took: Duration::from_millis(3),
         packets: Some(0),
+        own_cost: None,
         circumstances: Circumstances {
             settings: vec![Setting {
                 name: "run_estimation".to_owned(),

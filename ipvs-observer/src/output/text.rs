@@ -1,5 +1,6 @@
 //! Plain blocks for people: a header, then services and under each its real servers, in at most 120 columns.
 
+pub(super) mod explain;
 mod latency;
 mod number;
 mod rows;
@@ -125,6 +126,14 @@ impl Block<'_> {
             self.line(&memory::describe(compromise));
         }
         if let Some(line) = not_run(&snapshot.health.probes) {
+            self.line(&line);
+        }
+        let host = if snapshot.is_final {
+            &snapshot.director.total
+        } else {
+            &snapshot.director.interval
+        };
+        for line in latency::of_host(host, &run.measures, &mut self.percentiles) {
             self.line(&line);
         }
         if let Some(reason) = &run.no_live {

@@ -17,6 +17,7 @@ use super::{
     plan::{Occasions, Plan, Probe},
     sizes::Sizes,
 };
+use crate::model::split::OwnCost;
 
 /// The programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvs-observer-ebpf"));
@@ -50,6 +51,7 @@ impl Loaded {
             .map_max_entries(maps::SLOTS, sizes.max_slots())
             .map_max_entries(maps::FREE_SLOTS, sizes.max_slots())
             .map_max_entries(maps::CPUS, sizes.cpus)
+            .map_max_entries(maps::FRAMES, sizes.cpus)
             .map_max_entries(maps::CONNECTIONS, sizes.buckets)
             .load(OBJECT)
             .map_err(|error| object_error(error, sizes.bytes()))?;
@@ -126,6 +128,17 @@ impl Loaded {
     /// The object, whose maps the agent fills.
     pub(super) const fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+
+    /// How often the programs ran and for how long, while somebody has the kernel count that.
+    pub(super) fn own_cost(&self) -> OwnCost {
+        let infos = self.ebpf.programs();
+        let infos = infos.filter_map(|(_, program)| program.info().ok());
+        infos.fold(OwnCost::default(), |sum, info| OwnCost {
+            runs: sum.runs + info.run_count(),
+            run_time_ns: sum.run_time_ns
+                + u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
+        })
     }
 
     pub(super) fn take_log(&mut self) -> Option<ProgramLog> {

@@ -18,8 +18,9 @@ mod sizes;
 mod slots;
 mod survey;
 
-use std::{collections::BTreeSet, io};
+use std::{collections::BTreeSet, io, os::fd::OwnedFd};
 
+use aya::sys::{Stats, enable_stats};
 use ipvs_observer_common::{
     Control, CpuBlock, Event, LIVE_ENTRIES, LiveEntry, Loss, Measure, OFF, ServerKey, Settings,
     maps,
@@ -44,6 +45,7 @@ use crate::{
         memory::Memory,
         sample::{Readings, ServerId},
         snapshot::RefusedProbe,
+        split::OwnCost,
     },
 };
 
@@ -96,6 +98,8 @@ pub struct Probes {
     watch: Watch,
     connections_wanted: u32,
     configured: usize,
+    /// The kernel counts run time for as long as it is open.
+    run_time: Option<OwnedFd>,
 }
 
 /// What the programs counted of themselves since they are attached.
@@ -242,7 +246,7 @@ fn possible_cpus() -> Result<u32, LoadError> {
 impl Probes {
     /// Loads the programs for the kernel of `resolved` and attaches those that fit it.
     pub fn start(resolved: &Resolved, request: &Request) -> Result<Self, LoadError> {
-        let mut plan = Plan::full(resolved);
+        let mut plan = Plan::full(resolved, &request.measures);
         request.live.restrict(&mut plan);
         let measures = plan.measures(&request.measures);
         let sizes = Sizes::choose(&Limits {
@@ -286,6 +290,7 @@ impl Probes {
             watch,
             connections_wanted: request.connections,
             configured: request.configured,
+            run_time: None,
         })
     }
 
@@ -342,13 +347,30 @@ impl Probes {
         }
         let transitions = totals.transitions.wrapping_sub(self.seen.transitions);
         self.seen = totals;
+        let (host, servers) = self.servers.drain();
         Readings {
-            servers: self.servers.drain(),
+            host,
+            servers,
             transitions,
             losses,
             probes: self.watch.read(),
             memory: self.memory(),
         }
+    }
+
+    /// Has the kernel count what the programs take, until this is dropped.
+    ///
+    /// It costs each run of every program on this host two readings of a clock. A kernel that does not do it leaves the
+    /// cost unknown.
+    pub fn count_own_cost(&mut self) {
+        self.run_time = enable_stats(Stats::RunTime)
+            .inspect_err(|error| ::log::info!("the cost of the programs is not counted: {error}"))
+            .ok();
+    }
+
+    /// What the programs took since [`Self::count_own_cost`].
+    pub fn own_cost(&self) -> Option<OwnCost> {
+        self.run_time.as_ref().map(|_| self.loaded.own_cost())
     }
 
     /// The measures whose probes are attached.

@@ -98,8 +98,58 @@ impl Occasions {
     }
 }
 
+/// The ends of forwarding. No kernel function begins it that would not cost more than it tells: see `forward` there.
+const XMITS: [Probe; 9] = [
+    probe("xmit_return", "ip_vs_nat_xmit"),
+    probe("xmit_return", "ip_vs_nat_xmit_v6"),
+    probe("xmit_return", "ip_vs_dr_xmit"),
+    probe("xmit_return", "ip_vs_dr_xmit_v6"),
+    probe("xmit_return", "ip_vs_tunnel_xmit"),
+    probe("xmit_return", "ip_vs_tunnel_xmit_v6"),
+    probe("xmit_return", "ip_vs_bypass_xmit"),
+    probe("xmit_return", "ip_vs_bypass_xmit_v6"),
+    probe("xmit_return", "ip_vs_null_xmit"),
+];
+
+/// The hook, the return before the entry.
+const HOOK: [Probe; 2] = [
+    probe("ip_vs_in_hook_return", "ip_vs_in_hook"),
+    probe("ip_vs_in_hook", "ip_vs_in_hook"),
+];
+
+/// What estimates rates up to 6.1.
+const TIMER: [Probe; 2] = [
+    probe("estimator_return", "estimation_timer"),
+    probe("estimator", "estimation_timer"),
+];
+
+/// What estimates them since.
+const CHAIN: [Probe; 2] = [
+    probe("estimator_return", "ip_vs_chain_estimation"),
+    probe("estimator", "ip_vs_chain_estimation"),
+];
+
 const fn probe(name: &'static str, function: &'static str) -> Probe {
     Probe { name, function }
+}
+
+/// What only this measure takes, and nothing else asks for.
+fn only_for(measure: Measure, resolved: &Resolved) -> &'static [Probe] {
+    match measure {
+        Measure::Xmit => &XMITS,
+        Measure::Hook => &HOOK,
+        Measure::Estimator if matches!(resolved.functions.get(TIMER[0].function), Some(Ok(()))) => {
+            &TIMER
+        }
+        Measure::Estimator => &CHAIN,
+        Measure::Schedule
+        | Measure::Connect
+        | Measure::Client
+        | Measure::Handshake
+        | Measure::FirstByte
+        | Measure::Response
+        | Measure::Duration => &[],
+    }
 }
 
 /// What each measure takes. UDP and SCTP feed some of them too, and share structures and prototype with TCP.
@@ -112,7 +162,12 @@ const fn measure_needs(measure: Measure) -> &'static [Probe] {
         | Measure::FirstByte
         | Measure::Response
         | Measure::Duration => &[TCP, RCU_FREE],
-        Measure::Xmit | Measure::Hook | Measure::Estimator => &[],
+        // Without IPv6 in the kernel its functions are not there.
+        Measure::Xmit => &[
+            TCP, RCU_FREE, XMITS[0], XMITS[2], XMITS[4], XMITS[6], XMITS[8],
+        ],
+        Measure::Hook => &[TCP, RCU_FREE, HOOK[0], HOOK[1]],
+        Measure::Estimator => &CHAIN,
     }
 }
 
@@ -143,11 +198,25 @@ const fn event_needs(event: Event) -> &'static [Probe] {
     }
 }
 
-/// Every probe that there is.
+/// Every probe that counts events, and with them gives most measures.
 pub(super) fn every() -> impl Iterator<Item = Probe> {
     let occasional = UNAVAILABLE.into_iter().chain(DEFENCE);
     let always = PROBES.into_iter().chain(occasional);
     always.chain([KFREE_SKB]).chain(LIVE)
+}
+
+/// These, and what only one of the `measures` takes.
+pub(super) fn wanted(measures: &[Measure], resolved: &Resolved) -> impl Iterator<Item = Probe> {
+    let optional = measures
+        .iter()
+        .flat_map(|&measure| only_for(measure, resolved));
+    every().chain(optional.copied().collect::<Vec<_>>())
+}
+
+/// All that there are, some in place of others.
+pub(super) fn possible() -> impl Iterator<Item = Probe> {
+    let measures = XMITS.into_iter().chain(HOOK);
+    every().chain(measures).chain(TIMER).chain(CHAIN)
 }
 
 /// Whether `probe` is on a tracepoint, which is no function.
@@ -179,9 +248,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Everything.
-    pub(super) fn full(resolved: &Resolved) -> Self {
-        Self::of(every(), resolved)
+    /// Everything that counts events or gives one of `wanted`.
+    pub(super) fn full(resolved: &Resolved, wanted: &[Measure]) -> Self {
+        Self::of(self::wanted(wanted, resolved), resolved)
     }
 
     /// Only what reads live counters.
@@ -230,7 +299,10 @@ impl Plan {
     pub(super) fn measures(&self, wanted: &[Measure]) -> Vec<Measure> {
         let wanted = wanted.iter().copied();
         wanted
-            .filter(|&measure| self.gives(measure_needs(measure)))
+            .filter(|&measure| {
+                self.gives(measure_needs(measure))
+                    || (measure == Measure::Estimator && self.has(&TIMER))
+            })
             .collect()
     }
 
@@ -275,7 +347,15 @@ impl Plan {
 mod tests {
     use ipvs_observer_common::{Event, Measure};
 
-    use super::{DEFENCE, LIVE, Occasions, PROBES, Plan, Probe, UNAVAILABLE};
+    use std::collections::BTreeMap;
+
+    use ipvs_observer_common::Layout;
+
+    use super::{
+        CHAIN, DEFENCE, HOOK, LIVE, Occasions, PROBES, Plan, Probe, TIMER, UNAVAILABLE, XMITS,
+        every,
+    };
+    use crate::btf::resolve::{Refusal, Resolved};
 
     const MEASURES: [Measure; 7] = [
         Measure::Schedule,
@@ -300,6 +380,63 @@ mod tests {
             .iter()
             .find(|probe| probe.function == function)
             .unwrap()
+    }
+
+    /// A kernel that has all functions but one.
+    fn kernel_without(absent: &'static str) -> Resolved {
+        let probes = every().chain(XMITS);
+        let probes = probes.chain(HOOK).chain(TIMER).chain(CHAIN);
+        let functions = probes.map(|probe| probe.function);
+        let outcome = |function| {
+            if function == absent {
+                Err(Refusal::NoFunction(absent))
+            } else {
+                Ok(())
+            }
+        };
+        Resolved {
+            layout: Layout::default(),
+            functions: functions
+                .map(|function| (function, outcome(function)))
+                .collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    #[test]
+    fn what_no_wanted_measure_takes_is_not_attached() {
+        let kernel = kernel_without("");
+        let standard: Vec<_> = every().collect();
+        assert_eq!(Plan::full(&kernel, &MEASURES).probes, standard);
+        let plan = Plan::full(&kernel, &[Measure::Xmit]);
+        assert_eq!(plan.probes.len(), standard.len() + XMITS.len());
+        assert_eq!(plan.measures(&Measure::ALL).last(), Some(&Measure::Xmit));
+        let plan = Plan::full(&kernel, &Measure::ALL);
+        assert_eq!(plan.measures(&Measure::ALL), Measure::ALL);
+    }
+
+    #[test]
+    fn the_estimator_is_the_one_that_the_kernel_has_and_the_other_is_no_refusal() {
+        for (absent, pair) in [
+            ("estimation_timer", CHAIN),
+            ("ip_vs_chain_estimation", TIMER),
+        ] {
+            let plan = Plan::full(&kernel_without(absent), &[Measure::Estimator]);
+            assert_eq!(plan.refused, []);
+            assert!(plan.has(&pair));
+            assert_eq!(plan.measures(&[Measure::Estimator]), [Measure::Estimator]);
+        }
+    }
+
+    #[test]
+    fn forwarding_is_timed_without_ipv6_and_not_without_one_of_the_methods() {
+        for (absent, expected) in [
+            ("ip_vs_tunnel_xmit_v6", vec![Measure::Xmit]),
+            ("ip_vs_tunnel_xmit", vec![]),
+        ] {
+            let plan = Plan::full(&kernel_without(absent), &[Measure::Xmit]);
+            assert_eq!(plan.refused[0].function, absent);
+            assert_eq!(plan.measures(&[Measure::Xmit]), expected);
+        }
     }
 
     #[test]

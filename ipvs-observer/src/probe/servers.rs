@@ -87,12 +87,16 @@ impl Servers {
         }
     }
 
-    /// What is new of each server; those with nothing new are left out.
-    pub(super) fn drain(&mut self) -> BTreeMap<ServerId, Activity> {
+    /// What is new of the host, and of each server; those with nothing new are left out.
+    pub(super) fn drain(&mut self) -> (Activity, BTreeMap<ServerId, Activity>) {
         let bank = self.flip_bank();
         let mut readings: BTreeMap<ServerId, Activity> = BTreeMap::new();
         self.known.resize_with(self.chunks.slots(), Known::default);
-        for slot in HOST_SLOT as usize + 1..self.known.len() {
+        let host_slot = HOST_SLOT as usize;
+        let host = self.known.get_mut(host_slot);
+        let host =
+            host.and_then(|known| known.advance(&mut self.chunks, host_slot, &self.measures, bank));
+        for slot in host_slot + 1..self.known.len() {
             let known = &mut self.known[slot];
             if known.id.is_none() {
                 let key: ServerKey = self.keys.read_at(slot, 0);
@@ -106,7 +110,7 @@ impl Servers {
                 readings.entry(id).or_default().merge(&activity);
             }
         }
-        readings
+        (host.unwrap_or_default(), readings)
     }
 
     /// Slots that there are, and how many of them are used, that of the host among them.

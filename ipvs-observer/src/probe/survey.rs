@@ -53,7 +53,7 @@ pub enum Outlook {
 
 /// The functions that have probes.
 pub fn functions() -> BTreeSet<&'static str> {
-    let probes = plan::every().filter(|&probe| !plan::is_tracepoint(probe));
+    let probes = plan::possible().filter(|&probe| !plan::is_tracepoint(probe));
     probes.map(|probe| probe.function).collect()
 }
 
@@ -76,7 +76,7 @@ pub fn survey(
     live: Option<String>,
     wanted: &[Measure],
 ) -> Survey {
-    let mut plan = Plan::full(resolved);
+    let mut plan = Plan::full(resolved, wanted);
     for probe in plan.probes.clone() {
         if let Some(reason) = refused.get(probe.function) {
             plan.refuse(probe, reason.clone());
@@ -86,7 +86,7 @@ pub fn survey(
         plan.refuse_live(&reason);
     }
     Survey {
-        probes: plan::every()
+        probes: plan::wanted(wanted, resolved)
             .map(|probe| outlook(probe, judge(&plan, probe)))
             .collect(),
         measures: Some(plan.measures(wanted)),

@@ -90,7 +90,8 @@ const fn tunnel_and_back(outer: AddressFamily) -> Forwarding {
 fn every_transport_is_counted(vip: Vip, forwarding: Forwarding) {
     let (lab, paths) = build(vip, forwarding, TRANSPORTS);
     let before = lab.quiesce().expect("the kernel counts packets");
-    let agent = agent(&lab);
+    let measures = ["-i", "1s", "--measure", "+xmit,+hook"];
+    let agent = Agent::start(lab.director(), &measures).expect("the agent starts");
     for path in paths {
         exchange(&lab, path);
     }
@@ -108,6 +109,13 @@ fn every_transport_is_counted(vip: Vip, forwarding: Forwarding) {
         for (row, expected) in rows(&summary, path) {
             assert_counted(row, path, expected);
         }
+    }
+    for measure in ["xmit", "hook"] {
+        let of_paths = paths.iter().map(|path| {
+            let latency = service(&summary, *path).total_latency(measure);
+            latency.expect("it is shown").count
+        });
+        assert_eq!(of_paths.sum::<u64>(), packets.incoming, "{measure}");
     }
     let expected = Coverage {
         hits: packets.total(),

@@ -82,7 +82,24 @@ const SCHEDULE_AND_IGNORED: &[(usize, &str, Shape)] = &[
     (3, "ignored", Shape::Bytes),
 ];
 
-pub(super) const FUNCTIONS: [Function; 19] = [
+const XMIT: &[(usize, &str, Shape)] = &[(0, "skb", Shape::Pointer("sk_buff")), (1, "cp", CONN)];
+
+/// A function whose beginning and end are all that is asked for.
+const fn timed(
+    name: &'static str,
+    parameters: &'static [(usize, &'static str, Shape)],
+    returns: Option<Shape>,
+) -> Function {
+    Function {
+        name,
+        parameters,
+        returns,
+        may_have_iph_len: false,
+        reads: &[],
+    }
+}
+
+pub(super) const FUNCTIONS: [Function; 31] = [
     Function {
         name: "tcp_state_transition",
         parameters: TRANSITION,
@@ -193,6 +210,30 @@ pub(super) const FUNCTIONS: [Function; 19] = [
     conn_schedule("tcp_conn_schedule"),
     conn_schedule("udp_conn_schedule"),
     conn_schedule("sctp_conn_schedule"),
+    timed("ip_vs_nat_xmit", XMIT, Some(U32)),
+    timed("ip_vs_nat_xmit_v6", XMIT, Some(U32)),
+    timed("ip_vs_dr_xmit", XMIT, Some(U32)),
+    timed("ip_vs_dr_xmit_v6", XMIT, Some(U32)),
+    timed("ip_vs_tunnel_xmit", XMIT, Some(U32)),
+    timed("ip_vs_tunnel_xmit_v6", XMIT, Some(U32)),
+    timed("ip_vs_bypass_xmit", XMIT, Some(U32)),
+    timed("ip_vs_bypass_xmit_v6", XMIT, Some(U32)),
+    timed("ip_vs_null_xmit", XMIT, Some(U32)),
+    timed(
+        "ip_vs_in_hook",
+        &[(1, "skb", Shape::Pointer("sk_buff"))],
+        Some(U32),
+    ),
+    timed(
+        "estimation_timer",
+        &[(0, "t", Shape::Pointer("timer_list"))],
+        None,
+    ),
+    timed(
+        "ip_vs_chain_estimation",
+        &[(0, "chain", Shape::Pointer("hlist_head"))],
+        None,
+    ),
 ];
 
 /// Either is called for an ICMP error of a connection.

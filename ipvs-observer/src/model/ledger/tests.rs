@@ -115,6 +115,7 @@ fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) ->
         table: table(servers),
         table_took: Duration::from_millis(3),
         packets: Some(0),
+        own_cost: None,
         circumstances: Circumstances::default(),
     };
     ledger.advance(sample, false, 0)
@@ -207,6 +208,7 @@ fn nothing_is_gone_by_the_word_of_a_torn_table() {
             ..table(&[1])
         },
         packets: Some(0),
+        own_cost: None,
         circumstances: Circumstances::default(),
     };
     let snapshot = ledger.advance(sample, false, 0);

@@ -1,5 +1,7 @@
 //! What is printed is what the schema describes, all of it and nothing else.
 
+use std::sync::Arc;
+
 use ipvs_observer_common::{Event, Loss, Measure};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
@@ -7,19 +9,26 @@ use serde_json::{Map, Value};
 use super::schema;
 use crate::{
     cli::{OutputFormat, SchemaOf},
-    model::{changes::Known, latency::Percentiles, listing::Listing, snapshot::Snapshot},
+    model::{
+        changes::Known,
+        latency::Percentiles,
+        listing::Listing,
+        snapshot::{Run, Snapshot},
+        split::{OwnCost, Part},
+    },
     output::{
-        doctor, json,
+        doctor, explain, json,
         list::{
             self,
             fixture::{least, listing},
         },
-        testing::{whole_run, window},
+        testing::{distribution, whole_run, window},
     },
 };
 
-const EVERY: [SchemaOf; 4] = [
+const EVERY: [SchemaOf; 5] = [
     SchemaOf::Top,
+    SchemaOf::Explain,
     SchemaOf::List,
     SchemaOf::Changes,
     SchemaOf::Doctor,
@@ -71,8 +80,32 @@ fn windows() -> Vec<Value> {
             (server.facts, server.row.traffic, server.row.gone) = (None, None, true);
         }
     }
+    let mut measured = window(1);
+    let mut run = Run::clone(&measured.run);
+    run.measures = Measure::ALL.to_vec();
+    measured.run = Arc::new(run);
     let parse = |window: Snapshot| serde_json::from_str(&json::encode(&window)).unwrap();
-    [window(2), whole_run(1), live, gone].map(parse).into()
+    [window(2), whole_run(1), live, gone, measured]
+        .map(parse)
+        .into()
+}
+
+/// Objects of every kind of explanation.
+fn explanations() -> Vec<Value> {
+    let mut measured = window(1);
+    measured.own_cost = Some(OwnCost {
+        runs: 3,
+        run_time_ns: 900,
+    });
+    let mut run = Run::clone(&measured.run);
+    run.measures = Measure::ALL.to_vec();
+    measured.run = Arc::new(run);
+    for service in measured.services.values_mut() {
+        service.row.total.latencies[Measure::Hook as usize] =
+            distribution(Measure::Hook, &[1000], 1);
+    }
+    let parse = |window: Snapshot| serde_json::from_str(&explain::encode(&window)).unwrap();
+    [measured, window(2), whole_run(1)].map(parse).into()
 }
 
 /// Objects of every kind of listing.
@@ -138,6 +171,7 @@ fn doctors() -> Vec<Value> {
 fn printed(of: SchemaOf) -> Vec<Value> {
     match of {
         SchemaOf::Top => windows(),
+        SchemaOf::Explain => explanations(),
         SchemaOf::List => listings(),
         SchemaOf::Changes => changes(),
         SchemaOf::Doctor => doctors(),
@@ -255,11 +289,20 @@ fn every_name_that_is_data_is_described() {
         sorted(Loss::ALL.map(Loss::name))
     );
     let measures = Measure::ALL.map(Measure::name);
-    assert_eq!(names(properties("latencies")), sorted(measures));
+    let of = |of_host| {
+        let all = Measure::ALL.into_iter();
+        let measures = all.filter(move |measure| measure.is_of_host() == of_host);
+        sorted(measures.map(Measure::name))
+    };
+    assert_eq!(names(properties("latencies")), of(false));
+    assert_eq!(names(properties("host_latencies")), of(true));
     assert_eq!(
         definitions["measure"]["enum"],
         Value::from(measures.to_vec())
     );
+    let parts = Part::ALL.map(Part::name);
+    assert_eq!(names(properties("means_ns")), sorted(parts));
+    assert_eq!(definitions["largest"]["enum"], Value::from(parts.to_vec()));
     let events = Event::ALL.map(Event::name);
     assert_eq!(
         names(properties("counters")),

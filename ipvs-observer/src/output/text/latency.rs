@@ -50,6 +50,30 @@ pub(super) fn lines(
     lines.filter(|line| !line.trim().is_empty()).collect()
 }
 
+/// What is measured of the host itself.
+pub(super) fn of_host(
+    activity: &Activity,
+    measures: &[Measure],
+    percentiles: &mut Percentiles,
+) -> Vec<String> {
+    let measures = measures.iter().copied();
+    let measures = measures.filter(|measure| measure.is_of_host());
+    let lines = measures.map(|measure| {
+        let latency = activity.latency(measure);
+        let calls = format!("{} {} calls", measure.name(), count(latency.count()));
+        match (percentiles.of(latency), latency.max_ns()) {
+            (Some([p50, _, p99, _]), Some(max)) => format!(
+                "{calls}   p50 {}   p99 {}   max {}",
+                duration_ns(p50),
+                duration_ns(p99),
+                duration_ns(max)
+            ),
+            _ => calls,
+        }
+    });
+    lines.collect()
+}
+
 fn values(activity: &Activity, measure: Measure, percentiles: &mut Percentiles) -> String {
     let latency = activity.latency(measure);
     let [p50, p90, p99, p999] = match percentiles.of(latency) {
