@@ -65,22 +65,16 @@ fn explain(balanced: &Balanced) -> Value {
     balanced.sessions(u32::from(SERVERS) * EACH, 1);
     balanced.lab.quiesce().expect("the director becomes idle");
     let outcome = agent.stop().expect("the agent ends");
-    let [line] = outcome.stdout.as_slice() else {
-        panic!("not one object: {outcome:?}");
-    };
-    let object = schema::checked(SchemaOf::Explain, line).expect("it is an explanation");
+    assert_eq!(outcome.stdout.len(), 1, "one object: {outcome:?}");
+    let object = schema::checked(SchemaOf::Explain, &outcome.stdout[0]);
+    let object = object.expect("it is an explanation");
     let cost = &object["cost"];
     let number = |name: &str| cost[name].as_u64().expect("it is a number");
     assert!(number("runs") > number("packets"), "{cost}");
     assert!(number("per_packet_ns") > 0, "{cost}");
-    let [service] = object["services"]
-        .as_array()
-        .expect("it is a list")
-        .as_slice()
-    else {
-        panic!("not one service: {object}");
-    };
-    service.clone()
+    let services = object["services"].as_array().expect("it is a list");
+    assert_eq!(services.len(), 1, "one service: {object}");
+    services[0].clone()
 }
 
 /// Fails unless exactly the parts that `expected` names are larger by the delay.

@@ -236,6 +236,7 @@ fn without_replies_at_the_director_what_they_tell_is_not_shown() {
             table,
             table_took: Duration::ZERO,
             packets: Some(0),
+            own_cost: None,
             circumstances: Circumstances::default(),
         };
         let snapshot = ledger.advance(sample, false, 0);
