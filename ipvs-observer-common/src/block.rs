@@ -47,6 +47,10 @@ pub type Coarse = Histogram<{ buckets(3) }>;
 pub struct Control {
     /// Its lowest bit is the bank of [`Extremes`] that is written.
     pub epoch: u64,
+    /// The sweep over all connections that is being made, counted from 1.
+    pub sweep: u32,
+    /// Whether that sweep makes the records that connections lack, and counts nothing.
+    pub is_seeding: u32,
 }
 
 /// Why a program gave up on an event; the index of its count in a [`CpuBlock`].
@@ -146,7 +150,7 @@ mod pod {
     unsafe impl aya::Pod for Extremes {}
     // SAFETY: the type is `repr(C)` of `u64` only, and every bit pattern is valid.
     unsafe impl aya::Pod for Summary {}
-    // SAFETY: the type is `repr(C)` of one `u64`, and every bit pattern is valid.
+    // SAFETY: the type is `repr(C)` of a `u64` and two `u32`, and every bit pattern is valid.
     unsafe impl aya::Pod for Control {}
     // SAFETY: the type is `repr(C)` of unsigned integers, its size above leaves no padding, and every bit pattern is valid.
     unsafe impl aya::Pod for Fine {}

@@ -29,8 +29,8 @@ pub struct Connection {
     pub direction: u8,
     /// Bits of [`Connection::PREEXISTING`] and its like.
     pub flags: u8,
-    /// Keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// The newest sweep that has counted it, which the file may show twice.
+    pub swept: u32,
 }
 
 const _: () = assert!(size_of::<Connection>() == 48 && align_of::<Connection>() == 8);
@@ -66,7 +66,7 @@ impl Connection {
             state: 0,
             direction: 0,
             flags: 0,
-            reserved: 0,
+            swept: 0,
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod block;
 mod connection;
+mod ended;
 mod event;
 mod histogram;
 mod key;
@@ -17,9 +18,11 @@ mod live;
 pub mod maps;
 mod measure;
 mod settings;
+mod sweep;
 
 pub use block::{Coarse, Control, CpuBlock, Extremes, Fine, Histogram, Loss, Medium, Summary};
 pub use connection::{BUCKET_PLACES, Bucket, CLAIMED, Connection, FREE, buckets_of, phase};
+pub use ended::{ENDED_PLACES, Ended, ended_place};
 pub use event::{Counters, Event};
 pub use histogram::{COARSEST_GROUPING_BITS, FINEST_GROUPING_BITS, OCTAVES, Range, Scale, buckets};
 pub use key::ServerKey;
@@ -29,3 +32,4 @@ pub use layout::{
 pub use live::{LIVE_ENTRIES, LiveEntry};
 pub use measure::Measure;
 pub use settings::{OFF, Settings};
+pub use sweep::{SYN_RECV, Swept, TCP_STATE_NAMES, TCP_STATES};

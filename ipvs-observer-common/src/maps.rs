@@ -26,6 +26,10 @@ pub const FREE_SLOTS: &str = "FREE_SLOTS";
 pub const CONNECTIONS: &str = "CONNECTIONS";
 /// The ring of [`crate::LiveEntry`], mapped by the agent.
 pub const LIVE: &str = "LIVE";
+/// [`crate::Ended`] by [`crate::ended_place`].
+pub const ENDED: &str = "ENDED";
+/// [`crate::Swept`] of each slot, mapped by the agent.
+pub const SWEPT: &str = "SWEPT";
 /// The global with the [`crate::Settings`].
 pub const SETTINGS: &str = "SETTINGS";
 /// The global with the [`crate::Layout`].

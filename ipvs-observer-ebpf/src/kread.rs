@@ -108,18 +108,11 @@ impl Conn {
     /// Of the client's endpoint and the virtual port, to tell connections at one address apart.
     #[inline(always)]
     pub(crate) fn fingerprint(self) -> Result<u32, Loss> {
-        /// Odd, so that no bit is lost.
-        const SPREAD: u32 = 0x9e37_79b1;
-        let [a, b, c, d]: [u32; 4] = read(self.0, frozen!(LAYOUT.conn.caddr))?;
+        let address: [u32; 4] = read(self.0, frozen!(LAYOUT.conn.caddr))?;
         let client: u16 = read(self.0, frozen!(LAYOUT.conn.cport))?;
         let service: u16 = read(self.0, frozen!(LAYOUT.conn.vport))?;
-        let ports = (u32::from(client) << 16) | u32::from(service);
-        let address = if self.family()? == AF_INET {
-            a
-        } else {
-            a ^ b.rotate_left(8) ^ c.rotate_left(16) ^ d.rotate_left(24)
-        };
-        Ok(address.wrapping_mul(SPREAD) ^ ports)
+        let is_v4 = self.family()? == AF_INET;
+        Ok(fingerprint(address, is_v4, client, service))
     }
 
     /// The identity of the real server that the connection in `netns` goes to, or of the bypass of its service.
@@ -416,9 +409,75 @@ fn network_header_bytes(ctx: &ProbeContext, conn: Conn, data: u64) -> Result<u32
     Ok(u32::from(version_and_words & 0xf) * 4)
 }
 
+/// See [`Conn::fingerprint`].
+#[inline(always)]
+fn fingerprint([a, b, c, d]: [u32; 4], is_v4: bool, client: u16, service: u16) -> u32 {
+    /// Odd, so that no bit is lost.
+    const SPREAD: u32 = 0x9e37_79b1;
+    let ports = (u32::from(client) << 16) | u32::from(service);
+    let address = if is_v4 {
+        a
+    } else {
+        a ^ b.rotate_left(8) ^ c.rotate_left(16) ^ d.rotate_left(24)
+    };
+    address.wrapping_mul(SPREAD) ^ ports
+}
+
+/// A TCP packet from a client that has no connection and opens none.
+pub(crate) struct Orphan {
+    /// As its connection would have it.
+    pub(crate) fingerprint: u32,
+    /// As [`ServerKey`] keeps it.
+    pub(crate) virtual_address: [u8; 16],
+}
+
+impl Orphan {
+    /// Reads the headers of the packet `skb`; `None` for any other.
+    #[inline(always)]
+    pub(crate) fn read(skb: u64, family: u32) -> Result<Option<Self>, Loss> {
+        let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+        let is_v4 = family == u32::from(AF_INET);
+        let (network_bytes, [protocol]): (u32, [u8; 1]) = if is_v4 {
+            let [version_and_words]: [u8; 1] = read_at(data)?;
+            (u32::from(version_and_words & 0xf) * 4, read_at(data + 9)?)
+        } else {
+            (IPV6_HEADER_BYTES, read_at(data + 6)?)
+        };
+        // Of an ICMP error it is not the packet's own.
+        if protocol != IPPROTO_TCP {
+            return Ok(None);
+        }
+        let len: u32 = read(skb, frozen!(LAYOUT.skb.len))?;
+        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len))?;
+        if network_bytes + 20 > len.wrapping_sub(data_len) {
+            return Err(Loss::HeaderUnreadable);
+        }
+        let transport = data + u64::from(network_bytes);
+        let [flags]: [u8; 1] = read_at(transport + 13)?;
+        if flags & Segment::SYN != 0 {
+            return Ok(None);
+        }
+        let [client, service]: [u16; 2] = read_at(transport)?;
+        let mut address = [0; 4];
+        let mut virtual_address = [0; 16];
+        if is_v4 {
+            address[0] = read_at(data + 12)?;
+            let v4: [u8; 4] = read_at(data + 16)?;
+            virtual_address[..4].copy_from_slice(&v4);
+        } else {
+            address = read_at(data + 8)?;
+            virtual_address = read_at(data + 24)?;
+        }
+        Ok(Some(Self {
+            fingerprint: fingerprint(address, is_v4, client, service),
+            virtual_address,
+        }))
+    }
+}
+
 /// The inode number of the namespace of a `struct netns_ipvs`, if it is observed.
 #[inline(always)]
-fn observed_netns(netns_ipvs: u64) -> Result<Option<u32>, Loss> {
+pub(crate) fn observed_netns(netns_ipvs: u64) -> Result<Option<u32>, Loss> {
     let net: u64 = read(netns_ipvs, frozen!(LAYOUT.netns_ipvs_net))?;
     let inum: u32 = read(net, frozen!(LAYOUT.net_inum))?;
     let observed = frozen!(SETTINGS.netns);

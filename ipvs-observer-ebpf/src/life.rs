@@ -13,6 +13,7 @@ use crate::{
         Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_CONN_F_SYNC, IP_VS_CONN_F_TEMPLATE, IP_VS_TCP_S_CLOSE,
         IP_VS_TCP_S_SYN_RECV,
     },
+    late::remember,
     pairing::now_ns,
     record::{count, count_loss, is_on, observe, settle},
     slots::slot_of,
@@ -118,6 +119,7 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
     if was_reset {
         count_reset(record)?;
     }
+    remember(record.fingerprint, slot)?;
     end(conn, slot)?;
     if unanswered {
         count(slot, Event::Unanswered)?;

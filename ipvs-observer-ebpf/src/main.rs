@@ -32,6 +32,7 @@ mod frames;
 mod globals;
 mod icmp;
 mod kread;
+mod late;
 mod life;
 mod live;
 mod maps;
@@ -40,6 +41,7 @@ mod persistence;
 mod record;
 mod schedule;
 mod slots;
+mod sweep;
 mod transition;
 
 /// Which kernel helpers may be called: those that ask for a GPL-compatible licence.

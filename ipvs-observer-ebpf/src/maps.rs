@@ -10,8 +10,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, Queue},
 };
 use ipvs_observer_common::{
-    Bucket, Coarse, Control, Counters, CpuBlock, Fine, LIVE_ENTRIES, LiveEntry, Medium, ServerKey,
-    maps::MAX_CHUNKS,
+    Bucket, Coarse, Control, Counters, CpuBlock, Ended, Fine, LIVE_ENTRIES, LiveEntry, Medium,
+    ServerKey, Swept, maps::MAX_CHUNKS,
 };
 
 use crate::{frames::CpuFrames, pairing::Entry};
@@ -87,3 +87,11 @@ pub(crate) static LIVE: Array<LiveEntry> = Array::with_max_entries(LIVE_ENTRIES,
 /// Entries ever written to [`LIVE`].
 #[map]
 pub(crate) static LIVE_WRITTEN: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Slots; written only while the agent itself reads the file of connections.
+#[map]
+pub(crate) static SWEPT: Array<Swept> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Written where a connection ends, read by packets that have none.
+#[map]
+pub(crate) static ENDED: Array<Ended> = Array::with_max_entries(1, 0);

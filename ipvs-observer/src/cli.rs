@@ -187,6 +187,10 @@ pub enum SchemaOf {
 
 /// What `top` takes.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option that is there or not"
+)]
 pub struct TopArguments {
     /// Format of what is printed [default: text].
     #[arg(short, long, value_enum, value_name = "FORMAT")]
@@ -206,6 +210,14 @@ pub struct TopArguments {
     /// How many real servers a block shows; 0 for all [default: 20].
     #[arg(short = 'n', long, value_name = "ROWS")]
     pub rows: Option<usize>,
+    /// Look at all connections at the start, so that those made before are known at once; before Linux 6.14 only if there
+    /// are at most 20000.
+    #[arg(long)]
+    pub seed: bool,
+    /// Look at all connections in each window, and show those of each real server by state; without it only while a
+    /// server drains. Before Linux 6.14 only if there are at most 20000.
+    #[arg(long)]
+    pub states: bool,
     /// What is measured.
     #[command(flatten)]
     pub measuring: MeasuringArguments,

@@ -1,5 +1,7 @@
 //! The run: starts the sources, takes a sample for each window, hands snapshots on, ends cleanly.
 
+mod sweeps;
+
 use std::{fs, future::pending, mem, sync::Arc};
 
 use tokio::{
@@ -7,6 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+use self::sweeps::Sweeps;
 use crate::{
     btf::{
         parse::Btf,
@@ -22,7 +25,7 @@ use crate::{
     kernel::{Capabilities, Kernel},
     model::{
         circumstances::Circumstances, ledger::Ledger, sample::Sample, snapshot::Run,
-        snapshot::Snapshot,
+        snapshot::Snapshot, states::Sweep,
     },
     output::{Format, stdout::Stdout},
     probe::{LiveCounters, LiveRequest, LoadError, Probes, ProgramLog, Request},
@@ -59,6 +62,7 @@ struct Observer {
     ledger: Ledger,
     /// IPVS's count at the last reading, if there was one.
     packets: Option<u64>,
+    sweeps: Sweeps,
 }
 
 impl Observer {
@@ -87,6 +91,7 @@ impl Observer {
             no_live: probes.no_live(),
         };
         tell(&run);
+        let sweeps = Sweeps::new(&run.kernel, config.states);
         // Again, since the counters are live now.
         let table = read_table(&mut ipvs, &mut probes)?;
         let at = clock::now();
@@ -97,12 +102,16 @@ impl Observer {
         if config.explain {
             probes.count_own_cost();
         }
+        if config.seed {
+            seed(&kernel, &mut probes, sweeps.refusal(&table));
+        }
         let mut observer = Self {
             kernel,
             ipvs,
             probes,
             ledger: Ledger::new(Arc::new(run), at, table),
             packets,
+            sweeps,
         };
         let circumstances = observer.circumstances();
         observer.probes.adapt(&circumstances);
@@ -135,7 +144,8 @@ impl Observer {
                 _ = ticks.tick() => config.once,
             };
             let snapshot = self.window(config, is_final, stdout.missed())?;
-            let took = snapshot.health.table_took;
+            let health = &snapshot.health;
+            let took = health.table_took + health.sweep_took.unwrap_or_default();
             if took * 2 > config.interval {
                 // Counters are to differ by the traffic, not by the reading.
                 ticks.reset_after(took);
@@ -166,6 +176,11 @@ impl Observer {
         }
         let circumstances = self.circumstances();
         self.probes.adapt(&circumstances);
+        let sweep = if self.sweeps.is_due(&table) {
+            self.sweep()
+        } else {
+            None
+        };
         let sample = Sample {
             at,
             readings,
@@ -175,11 +190,26 @@ impl Observer {
                 .zip(before)
                 .and_then(|(now, before)| now.checked_sub(before)),
             own_cost: self.probes.own_cost(),
+            sweep,
             circumstances,
         };
         let mut snapshot = self.ledger.advance(sample, is_final, missed);
         snapshot.select(&config.selection);
         Ok(snapshot)
+    }
+
+    /// All connections by server; `None` if they cannot be looked at.
+    fn sweep(&mut self) -> Option<Sweep> {
+        let kernel = &self.kernel;
+        let began = clock::now().monotonic;
+        let found = self.probes.sweep(began, || kernel.show_connections())?;
+        let servers = found
+            .inspect_err(|error| log::warn!("connections are not shown: {}", one_line(error)))
+            .ok()?;
+        Some(Sweep {
+            took: clock::now().monotonic.saturating_sub(began),
+            servers,
+        })
     }
 
     /// What cannot be read is not known to bite.
@@ -208,6 +238,19 @@ impl Observer {
             Ok(table) => Ok(table),
         }
     }
+}
+
+/// Makes the connections known that are older than the probes; without it each is known from its next packet on.
+fn seed(kernel: &Kernel, probes: &mut Probes, refusal: Option<String>) {
+    let reason = match refusal {
+        Some(reason) => reason,
+        None => match probes.seed(|| kernel.show_connections()) {
+            Some(Ok(())) => return,
+            Some(Err(error)) => one_line(&error),
+            None => "ip_vs_conn_seq_show is not probed".to_owned(),
+        },
+    };
+    log::warn!("--seed is left out: {reason}");
 }
 
 /// The table, with live counters where the probes give them.

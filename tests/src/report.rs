@@ -3,6 +3,8 @@
 //! Every accessor says what is missing, so that a renamed field fails by its name
 //! and not as a wrong number. Running the agent is `agent`'s.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use ipvs_observer::cli::SchemaOf;
 use serde_json::Value;
@@ -50,6 +52,17 @@ pub struct PacketRates {
     pub out_per_s: f64,
     /// How long ago the kernel's newest counts were first seen.
     pub age_ns: u64,
+}
+
+/// The drain of a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Whether its weight became 0 during the run.
+    pub begin_seen: bool,
+    /// Packets since then.
+    pub packets: Option<u64>,
+    /// How long it took, once it is over.
+    pub took_ns: Option<u64>,
 }
 
 impl Report {
@@ -268,6 +281,32 @@ impl<'a> Row<'a> {
             out_per_s: rate("out_packets_per_s")?,
             age_ns: number(rates, "age_ns")?,
         }))
+    }
+
+    /// TCP connections by state, those that there are; `None` where they were not looked at.
+    pub fn tcp_states(self) -> Option<BTreeMap<String, u64>> {
+        let states = self.value.pointer("/states/tcp")?.as_object()?;
+        let counts = states
+            .iter()
+            .filter_map(|(name, count)| Some((name.clone(), count.as_u64()?)));
+        Some(counts.filter(|&(_, count)| count > 0).collect())
+    }
+
+    /// What else is known of the connections: `other`, `begun_unseen`, `unanswered`, `oldest_age_ns`,
+    /// `oldest_syn_recv_age_ns`.
+    pub fn states(self, name: &str) -> Option<u64> {
+        self.value.get("states")?.get(name)?.as_u64()
+    }
+
+    /// The drain of a real server whose weight is 0.
+    pub fn drain(self) -> Option<Drain> {
+        let drain = self.value.get("drain")?;
+        let count = |name: &str| drain.get(name).and_then(Value::as_u64);
+        Some(Drain {
+            begin_seen: drain.get("begin_seen")?.as_bool()?,
+            packets: count("packets"),
+            took_ns: count("took_ns"),
+        })
     }
 
     /// A setting or a gauge: `weight`, `active`, `inactive`.

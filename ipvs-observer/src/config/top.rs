@@ -29,6 +29,10 @@ const EXPLAINED: [Measure; 7] = [
 ];
 
 /// A checked configuration of `top`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Top {
     /// Nominal length of a window.
@@ -47,6 +51,10 @@ pub struct Top {
     pub sort: SortColumn,
     /// How many real servers a text block shows; `None` is all.
     pub rows: Option<usize>,
+    /// Whether all connections are looked at at the start.
+    pub seed: bool,
+    /// Whether all connections are looked at in each window.
+    pub states: bool,
     /// What is measured.
     pub measuring: Measuring,
     /// Created once the probes are attached.
@@ -122,6 +130,8 @@ impl Top {
             output: top.output.or(file.output).unwrap_or_default(),
             sort: top.sort.or(file.sort).unwrap_or_default(),
             rows: (rows > 0).then_some(rows),
+            seed: top.seed,
+            states: top.states,
             measuring,
             ready_file: top.ready_file.clone(),
         })

@@ -12,9 +12,11 @@ use ipvs_observer_common::Measure;
 use super::{
     activity::Activity,
     counters::Counters,
+    drain::{Drain, Reading},
     id::{DestinationId, ForwardingMethod, ServiceId},
     sample::{Sample, Timestamp},
     snapshot::{Completeness, DestinationRow, Director, Health, Row, Run, ServiceRow, Snapshot},
+    states::{States, Sweep},
 };
 use crate::ipvs::table::{Destination, Service, Stats, Table};
 
@@ -46,6 +48,7 @@ struct DestinationAccount {
     account: Account,
     /// What the table last said of it.
     facts: Option<Destination>,
+    drain: Option<Drain>,
 }
 
 /// What is remembered of a service or a real server alike.
@@ -84,7 +87,7 @@ impl Ledger {
                 ..Completeness::default()
             },
         };
-        ledger.note_table(table, at);
+        ledger.note_table(table, Reading::First, at);
         ledger
     }
 
@@ -97,6 +100,7 @@ impl Ledger {
             table_took,
             packets,
             own_cost,
+            sweep,
             circumstances,
         } = sample;
         let estimation = circumstances.frozen_by().is_none();
@@ -113,10 +117,11 @@ impl Ledger {
             table_took,
             probes: readings.probes,
             memory: readings.memory,
+            sweep_took: sweep.as_ref().map(|sweep| sweep.took),
             missed_windows,
         };
         self.host.merge(&readings.host);
-        self.note_table(table, at);
+        self.note_table(table, Reading::Later, at);
         for ((service_id, destination_id), activity) in readings.servers {
             let service = self.services.entry(service_id).or_default();
             let account = match destination_id {
@@ -128,7 +133,9 @@ impl Ledger {
         }
         let rows = self.services.iter_mut();
         let services = rows
-            .filter_map(|(id, service)| Some((*id, service.row(at, estimation)?)))
+            .filter_map(|(id, service)| {
+                Some((*id, service.row(id, at, estimation, sweep.as_ref())?))
+            })
             .collect();
         let window = at.monotonic.saturating_sub(self.previous.monotonic);
         self.previous = at;
@@ -150,7 +157,7 @@ impl Ledger {
     }
 
     /// Takes in the newest table.
-    fn note_table(&mut self, table: Table, at: Timestamp) {
+    fn note_table(&mut self, table: Table, reading: Reading, at: Timestamp) {
         // What is missing from a torn table may well be there.
         if !table.torn {
             for service in self.services.values_mut() {
@@ -165,7 +172,13 @@ impl Ledger {
             service.own.enter(facts.stats, at);
             for facts in mem::take(&mut facts.destinations) {
                 let destination = service.destinations.entry(facts.id).or_default();
+                if destination.account.presence == Presence::Closed {
+                    destination.drain = None;
+                }
                 destination.account.enter(facts.stats, at);
+                let traffic = destination.account.counters.as_ref();
+                let traffic = traffic.map(Counters::newest);
+                destination.drain = Drain::next(destination.drain, &facts, traffic, reading, at);
                 destination.facts = Some(facts);
             }
             service.facts = Some(facts);
@@ -175,7 +188,13 @@ impl Ledger {
 
 impl ServiceAccount {
     /// The service's row with those of its real servers, whose activity it sums up; `None` once it was shown as gone.
-    fn row(&mut self, at: Timestamp, estimation: bool) -> Option<ServiceRow> {
+    fn row(
+        &mut self,
+        service: &ServiceId,
+        at: Timestamp,
+        estimation: bool,
+        sweep: Option<&Sweep>,
+    ) -> Option<ServiceRow> {
         let mut interval = mem::take(&mut self.own.interval);
         let mut total = self.own.total.clone();
         let mut destinations = BTreeMap::new();
@@ -198,6 +217,10 @@ impl ServiceAccount {
                 *id,
                 DestinationRow {
                     facts: destination.facts,
+                    drain: destination.drain.filter(|_| !row.gone),
+                    states: sweep
+                        .filter(|_| !row.gone)
+                        .and_then(|sweep| destination.states(service, *id, sweep)),
                     row,
                 },
             );
@@ -212,6 +235,15 @@ impl ServiceAccount {
                 .row(interval, total, has_return_path, at, estimation),
             destinations,
         })
+    }
+}
+
+impl DestinationAccount {
+    /// What `sweep` has found of it; nothing found is no connection.
+    fn states(&self, service: &ServiceId, id: DestinationId, sweep: &Sweep) -> Option<States> {
+        let found = sweep.servers.get(&(*service, Some(id)));
+        let states = found.copied().unwrap_or(States::NONE);
+        Some(states.known(service, self.facts.as_ref()?))
     }
 }
 

@@ -9,8 +9,8 @@ pub struct Memory {
     pub server_bytes: u64,
     /// Bytes for records of connections.
     pub record_bytes: u64,
-    /// Bytes for what each CPU keeps of the programs.
-    pub cpu_bytes: u64,
+    /// Bytes that depend on neither servers nor connections.
+    pub fixed_bytes: u64,
     /// CPUs that may run.
     pub cpus: u32,
     /// Partitions of what is kept of a server.
@@ -67,7 +67,7 @@ pub enum Compromise {
 impl Memory {
     /// Bytes of all maps.
     pub const fn bytes(&self) -> u64 {
-        self.server_bytes + self.record_bytes + self.cpu_bytes
+        self.server_bytes + self.record_bytes + self.fixed_bytes
     }
 
     /// What was given up.

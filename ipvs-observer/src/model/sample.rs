@@ -11,6 +11,7 @@ use super::{
     memory::Memory,
     snapshot::ProbeHealth,
     split::OwnCost,
+    states::Sweep,
 };
 use crate::ipvs::table::Table;
 
@@ -58,6 +59,8 @@ pub struct Sample {
     pub packets: Option<u64>,
     /// What the programs took since the start, where that is counted.
     pub own_cost: Option<OwnCost>,
+    /// All connections by server, if they were looked at.
+    pub sweep: Option<Sweep>,
     /// Settings that bear on all this.
     pub circumstances: Circumstances,
 }

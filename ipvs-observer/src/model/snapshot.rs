@@ -7,12 +7,14 @@ use ipvs_observer_common::{Event, Loss, Measure};
 use super::{
     activity::Activity,
     circumstances::{Bite, Circumstances},
+    drain::Drain,
     filter::Selection,
     id::{DestinationId, ServiceId},
     memory::Memory,
     rates::Rates,
     sample::Timestamp,
     split::OwnCost,
+    states::States,
 };
 use crate::ipvs::table::{Destination, Service, Traffic};
 
@@ -155,6 +157,10 @@ pub struct ServiceRow {
 pub struct DestinationRow {
     /// What IPVS says of it; its last words if it is gone.
     pub facts: Option<Destination>,
+    /// Its drain, while its weight is 0.
+    pub drain: Option<Drain>,
+    /// Its connections, if they were looked at.
+    pub states: Option<States>,
     /// What it has in common with a service.
     pub row: Row,
 }
@@ -204,6 +210,8 @@ pub struct Health {
     pub probes: Vec<ProbeHealth>,
     /// What the maps hold and take.
     pub memory: Memory,
+    /// How long looking at all connections took, if that was done.
+    pub sweep_took: Option<Duration>,
     /// Windows that an output missed because it was slow, since the start.
     pub missed_windows: u64,
 }

@@ -4,11 +4,14 @@
 //! cannot change what scripts read. What is not known is left out; durations are integers in nanoseconds; a window's
 //! numbers stand beside those of the whole run in `total`.
 
+mod states;
+
 use std::{net::IpAddr, time::Duration};
 
 use ipvs_observer_common::{Event, Measure};
 use serde::Serialize;
 
+use self::states::{DrainObject, StatesObject};
 use super::object::{
     CountersObject, FactsObject, IdentityObject, MemoryObject, Pairs, RatesObject, SysctlsObject,
     nanoseconds, sysctls, time,
@@ -67,6 +70,8 @@ struct HealthObject<'a> {
     total: CompletenessObject,
     table_torn: bool,
     table_took_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sweep_took_ns: Option<u64>,
     missed_windows: u64,
     probes: Vec<ProbeObject>,
     memory: MemoryObject,
@@ -133,6 +138,10 @@ struct ServerObject {
     port: u16,
     #[serde(flatten)]
     facts: Option<FactsObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<DrainObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    states: Option<StatesObject>,
     #[serde(flatten)]
     row: RowObject,
 }
@@ -202,6 +211,7 @@ impl<'a> Encoder<'a> {
             total: completeness(&health.total),
             table_torn: health.torn,
             table_took_ns: nanoseconds(health.table_took),
+            sweep_took_ns: health.sweep_took.map(nanoseconds),
             missed_windows: health.missed_windows,
             probes: health.probes.iter().map(probe).collect(),
             memory: MemoryObject::of(&health.memory),
@@ -262,6 +272,8 @@ impl<'a> Encoder<'a> {
             address: id.address,
             port: id.port,
             facts: destination.facts.as_ref().map(FactsObject::of),
+            drain: destination.drain.as_ref().map(DrainObject::of),
+            states: destination.states.as_ref().map(StatesObject::of),
             row: self.row(&destination.row),
         }
     }

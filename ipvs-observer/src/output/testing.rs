@@ -9,6 +9,7 @@ use crate::{
     model::{
         activity::Activity,
         circumstances::Circumstances,
+        drain::{Drain, Reading},
         id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId},
         latency::Distribution,
         ledger::Ledger,
@@ -16,6 +17,7 @@ use crate::{
         memory::Memory,
         sample::{Readings, Sample, Timestamp},
         snapshot::{ProbeHealth, RefusedProbe, Run, Snapshot},
+        states::States,
     },
 };
 
@@ -73,6 +75,40 @@ pub(super) fn whole_run(n_servers: u16) -> Snapshot {
     snapshot(n_servers, true)
 }
 
+/// The same of one server that has drained for 3 s, with so many connections left.
+pub(super) fn draining(connections: u32) -> Snapshot {
+    let mut snapshot = window(1);
+    snapshot.health.sweep_took = Some(Duration::from_millis(1));
+    let rows = snapshot.services.get_mut(&web()).unwrap();
+    let row = rows.destinations.get_mut(&server(1)).unwrap();
+    let facts = row.facts.as_mut().unwrap();
+    (facts.weight, facts.active, facts.inactive) = (0, 3, 0);
+    let traffic = |in_packets| {
+        Some(Traffic {
+            in_packets,
+            ..Traffic::default()
+        })
+    };
+    row.drain = Drain::next(None, facts, traffic(0), Reading::Later, at(1));
+    facts.active = connections;
+    row.drain = Drain::next(row.drain, facts, traffic(120), Reading::Later, at(4));
+    let mut states = States {
+        unanswered: Some(1),
+        oldest: Some(Duration::from_secs(90)),
+        oldest_syn_recv: Some(Duration::from_millis(1500)),
+        begun_unseen: 1,
+        ..States::NONE
+    };
+    // ESTABLISHED and SYN_RECV.
+    (states.tcp[1], states.tcp[3]) = (2, 1);
+    row.states = Some(if connections > 0 {
+        states
+    } else {
+        States::NONE
+    });
+    snapshot
+}
+
 fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
     let run = Run {
         host: "director1".to_owned(),
@@ -126,7 +162,7 @@ pub(super) const fn memory() -> Memory {
     Memory {
         server_bytes: 12 << 20,
         record_bytes: 3 << 20,
-        cpu_bytes: 1 << 20,
+        fixed_bytes: 1 << 20,
         cpus: 8,
         partitions: 1,
         grouping_bits: 3,
@@ -148,6 +184,7 @@ fn quiet_sample(at: Timestamp, table: Table) -> Sample {
         table_took: Duration::from_millis(3),
         packets: Some(0),
         own_cost: None,
+        sweep: None,
         circumstances: Circumstances {
             settings: vec![Setting {
                 name: "run_estimation".to_owned(),

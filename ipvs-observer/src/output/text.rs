@@ -4,6 +4,7 @@ pub(super) mod explain;
 mod latency;
 mod number;
 mod rows;
+mod states;
 
 use std::time::Duration;
 
@@ -60,6 +61,9 @@ pub fn encode(snapshot: &Snapshot, sort: SortColumn, rows: Option<usize>) -> Str
                 inactive: facts.map(|facts| u64::from(facts.inactive)),
             };
             block.row(&format!("  -> {id}{gone}"), &stats, &server.row);
+            if let Some(line) = states::line(server, snapshot.at) {
+                block.line(&line);
+            }
         }
     }
     for (left_out, what) in [
@@ -264,6 +268,10 @@ fn health(snapshot: &Snapshot) -> Vec<String> {
         "table read in {}",
         number::duration_ns(nanoseconds(snapshot.health.table_took))
     ));
+    if let Some(took) = health.sweep_took {
+        let took = number::duration_ns(nanoseconds(took));
+        facts.push(format!("connections read in {took}"));
+    }
     if let Some(age) = oldest_rates(snapshot) {
         facts.push(format!("packet rates {:.1} s old", age.as_secs_f64()));
     }

@@ -48,6 +48,8 @@ impl Loaded {
             .map_max_entries(maps::MEDIUM, sizes.max_chunks)
             .map_max_entries(maps::COARSE, sizes.max_chunks)
             .map_max_entries(maps::SERVER_KEYS, sizes.max_slots())
+            .map_max_entries(maps::ENDED, sizes.ended)
+            .map_max_entries(maps::SWEPT, sizes.max_slots())
             .map_max_entries(maps::SLOTS, sizes.max_slots())
             .map_max_entries(maps::FREE_SLOTS, sizes.max_slots())
             .map_max_entries(maps::CPUS, sizes.cpus)

@@ -17,13 +17,19 @@ mod servers;
 mod sizes;
 mod slots;
 mod survey;
+mod sweep;
 
-use std::{collections::BTreeSet, io, os::fd::OwnedFd};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    os::fd::OwnedFd,
+    time::Duration,
+};
 
 use aya::sys::{Stats, enable_stats};
 use ipvs_observer_common::{
     Control, CpuBlock, Event, LIVE_ENTRIES, LiveEntry, Loss, Measure, OFF, ServerKey, Settings,
-    maps,
+    Swept, maps,
 };
 use thiserror::Error;
 
@@ -35,6 +41,7 @@ use self::{
     plan::{Occasions, Plan},
     servers::Servers,
     sizes::{Limits, Sizes},
+    sweep::Sweeper,
 };
 use crate::{
     btf::resolve::Resolved,
@@ -46,6 +53,7 @@ use crate::{
         sample::{Readings, ServerId},
         snapshot::RefusedProbe,
         split::OwnCost,
+        states::States,
     },
 };
 
@@ -100,6 +108,7 @@ pub struct Probes {
     configured: usize,
     /// The kernel counts run time for as long as it is open.
     run_time: Option<OwnedFd>,
+    sweeper: Option<Sweeper>,
 }
 
 /// What the programs counted of themselves since they are attached.
@@ -277,6 +286,14 @@ impl Probes {
             None
         };
         let watch = loaded.watch();
+        let sweeper = if plan.has_sweep() {
+            Some(Sweeper::new(
+                loaded.map_array::<Swept>(maps::SWEPT, sizes.max_slots() as usize)?,
+                loaded.map_array::<Control>(maps::CONTROL, 1)?,
+            ))
+        } else {
+            None
+        };
         Ok(Self {
             loaded,
             servers,
@@ -291,6 +308,7 @@ impl Probes {
             connections_wanted: request.connections,
             configured: request.configured,
             run_time: None,
+            sweeper,
         })
     }
 
@@ -336,6 +354,33 @@ impl Probes {
     /// The counters that the kernel logs during a dump, where its programs are attached.
     pub const fn live(&mut self) -> Option<&mut LiveCounters> {
         self.live.as_mut()
+    }
+
+    /// Makes a record of each connection that `show` makes the kernel show and that has none; `None` where no program
+    /// looks on.
+    pub fn seed<E>(&mut self, show: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
+        Some(self.sweeper.as_mut()?.seed(show))
+    }
+
+    /// The connections of each server among those that `show` makes the kernel show from `began` on, on
+    /// `CLOCK_MONOTONIC`; `None` where no program looks on.
+    pub fn sweep<E>(
+        &mut self,
+        began: Duration,
+        show: impl FnOnce() -> Result<(), E>,
+    ) -> Option<Result<BTreeMap<ServerId, States>, E>> {
+        let sweeper = self.sweeper.as_mut()?;
+        if let Err(error) = sweeper.gather(show) {
+            return Some(Err(error));
+        }
+        let mut servers: BTreeMap<ServerId, States> = BTreeMap::new();
+        for (slot, id) in self.servers.ids() {
+            if let Some(states) = sweeper.found(slot, began) {
+                // A server that came again while its old slot was on the way back has two.
+                servers.entry(id).or_insert(States::NONE).merge(&states);
+            }
+        }
+        Some(Ok(servers))
     }
 
     /// What the programs saw since the last call.

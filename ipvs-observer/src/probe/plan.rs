@@ -46,6 +46,8 @@ const DEFENCE: [Probe; 5] = [
 
 /// On the tracepoint of that name, whose arguments are the same in all kernels.
 const KFREE_SKB: Probe = probe("kfree_skb", "kfree_skb");
+const LATE: Probe = probe("late_packet", "tcp_conn_schedule");
+const SHOW: Probe = probe("ip_vs_conn_seq_show", "ip_vs_conn_seq_show");
 
 const FILL_SERVICE: Probe = probe("ip_vs_genl_fill_service", "ip_vs_genl_fill_service");
 const FILL_DEST: Probe = probe("ip_vs_genl_fill_dest", "ip_vs_genl_fill_dest");
@@ -57,7 +59,7 @@ const LIVE: [Probe; 2] = [FILL_SERVICE, FILL_DEST];
 ///
 /// What ends records comes before what makes them, so that none is left behind; packets come before new connections, so
 /// that none is taken for new whose first packet was missed; returns come before entries, so that no entry waits in vain.
-const PROBES: [Probe; 15] = [
+const PROBES: [Probe; 17] = [
     RCU_FREE,
     EXPIRE,
     TCP,
@@ -73,6 +75,8 @@ const PROBES: [Probe; 15] = [
     TEMPLATE_RETURN,
     TEMPLATE,
     EXPIRE_NOW,
+    LATE,
+    SHOW,
 ];
 
 /// When a probe that costs something per packet is attached.
@@ -187,6 +191,7 @@ const fn event_needs(event: Event) -> &'static [Probe] {
         | Event::RecordMade
         | Event::RecordEnded => &[TCP, RCU_FREE],
         Event::Synchronised | Event::OnePacket | Event::PersistenceMiss => &[NEW],
+        Event::Late => &[LATE, RCU_FREE],
         Event::NoDestination | Event::Overloaded => &[LEAVE, LEAVE_RETURN],
         Event::NoConnection => &[SCHEDULE, SCHEDULE_RETURN],
         Event::PersistenceHit | Event::PersistenceInvalid => &[TEMPLATE, TEMPLATE_RETURN],
@@ -194,7 +199,6 @@ const fn event_needs(event: Event) -> &'static [Probe] {
         Event::DestinationUnavailable => &[EXPIRE_NOW, UNAVAILABLE[0], UNAVAILABLE[1]],
         Event::Defence => &DEFENCE,
         Event::Unroutable => &[TCP, KFREE_SKB],
-        Event::Late => &[],
     }
 }
 
@@ -330,6 +334,11 @@ impl Plan {
     /// Whether the probes left in the plan give live counters.
     pub(super) fn has_live(&self) -> bool {
         self.has(&LIVE)
+    }
+
+    /// Whether the probes left in the plan can sweep over all connections, whose records must have an end.
+    pub(super) fn has_sweep(&self) -> bool {
+        self.has(&[SHOW, RCU_FREE])
     }
 
     /// Gives up on live counters, of which one probe without the other gives half.

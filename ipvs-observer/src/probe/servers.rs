@@ -203,11 +203,21 @@ impl Servers {
         Ok(())
     }
 
+    /// Whose each slot is, the programs' newest gifts among them.
+    pub(super) fn ids(&self) -> impl Iterator<Item = (usize, ServerId)> {
+        (HOST_SLOT as usize + 1..self.chunks.slots()).filter_map(|slot| {
+            let known = self.known.get(slot).and_then(|known| known.id);
+            let id = known.or_else(|| server_id(&self.keys.read_at(slot, 0)))?;
+            Some((slot, id))
+        })
+    }
+
     /// Sends the programs to the other bank of extremes, and says which one they leave.
     fn flip_bank(&mut self) -> usize {
         let control: Control = self.control.read_at(0, 0);
         let next = Control {
             epoch: control.epoch.wrapping_add(1),
+            ..control
         };
         self.control.write_at(0, 0, next);
         usize::from(control.epoch & 1 == 1)

@@ -4,8 +4,8 @@
 //! then octaves are cut more coarsely; at last real servers share the histograms of their service.
 
 use ipvs_observer_common::{
-    BUCKET_PLACES, Bucket, COARSEST_GROUPING_BITS, Counters, CpuBlock, FINEST_GROUPING_BITS,
-    ServerKey, Summary, buckets,
+    BUCKET_PLACES, Bucket, COARSEST_GROUPING_BITS, Counters, CpuBlock, ENDED_PLACES, Ended,
+    FINEST_GROUPING_BITS, ServerKey, Summary, Swept, buckets,
     maps::{CHUNK_SLOTS, MAX_CHUNKS},
 };
 
@@ -43,6 +43,8 @@ pub(super) struct Sizes {
     pub max_chunks: u32,
     /// Buckets for the records of connections.
     pub buckets: u32,
+    /// Connections remembered after their end.
+    pub ended: u32,
 }
 
 /// Slots beyond the table, for servers that come between two ticks and for the host itself.
@@ -63,6 +65,7 @@ impl Sizes {
             chunks: 1,
             max_chunks: 1,
             buckets: buckets_for(limits.connections),
+            ended: if limits.measures > 0 { ENDED_PLACES } else { 1 },
         };
         // Records leave at least half of the memory to what is measured.
         let most = limits.memory_bytes / 2 / size_of::<Bucket>() as u64;
@@ -71,7 +74,7 @@ impl Sizes {
             .clamp(1, sizes.buckets);
         let budget = limits
             .memory_bytes
-            .saturating_sub(sizes.record_bytes() + sizes.cpu_bytes());
+            .saturating_sub(sizes.record_bytes() + sizes.fixed_bytes());
         let wanted = limits.configured as u64 + RESERVE;
         let fits = |sizes: &Self, slots: u64| chunks_for(slots) * sizes.chunk_bytes() <= budget;
         let found = sizes.coarser().find(|sizes| {
@@ -110,7 +113,8 @@ impl Sizes {
         let slot = self.measures as usize * self.histogram_bytes() + size_of::<Counters>();
         let shared = size_of::<ServerKey>() + size_of::<u32>();
         let element = HASH_ELEMENT_BYTES + HASH_BUCKET_BYTES;
-        let slot = slot as u64 * u64::from(self.partitions) + shared as u64 * 2 + element;
+        let swept = size_of::<Swept>() as u64;
+        let slot = slot as u64 * u64::from(self.partitions) + shared as u64 * 2 + element + swept;
         slot * u64::from(CHUNK_SLOTS)
     }
 
@@ -135,13 +139,15 @@ impl Sizes {
         u32::try_from(places / PLACES_PER_CONNECTION).unwrap_or(u32::MAX)
     }
 
-    fn cpu_bytes(&self) -> u64 {
-        size_of::<CpuBlock>() as u64 * u64::from(self.cpus)
+    /// Bytes that depend on neither servers nor connections.
+    fn fixed_bytes(&self) -> u64 {
+        let cpus = size_of::<CpuBlock>() as u64 * u64::from(self.cpus);
+        cpus + size_of::<Ended>() as u64 * u64::from(self.ended)
     }
 
     /// Bytes of all maps from the start.
     pub(super) fn bytes(&self) -> u64 {
-        self.server_bytes() + self.record_bytes() + self.cpu_bytes()
+        self.server_bytes() + self.record_bytes() + self.fixed_bytes()
     }
 
     /// The same for people who have `configured` services and real servers and wanted so many records; nothing is
@@ -150,7 +156,7 @@ impl Sizes {
         Memory {
             server_bytes: self.server_bytes(),
             record_bytes: self.record_bytes(),
-            cpu_bytes: self.cpu_bytes(),
+            fixed_bytes: self.fixed_bytes(),
             cpus: self.cpus,
             partitions: self.partitions,
             grouping_bits: self.grouping_bits,

@@ -66,6 +66,15 @@ const STATUS_AND_PACKET: &[Structure] = &[
     Structure::IpHeader,
 ];
 
+const SCHEDULING_AND_PACKET: &[Structure] = &[
+    Structure::Conn,
+    Structure::Dest,
+    Structure::Service,
+    Structure::NetnsIpvs,
+    Structure::Net,
+    Structure::Skb,
+];
+
 const CONN: Shape = Shape::Pointer("ip_vs_conn");
 const TRANSITION: &[(usize, &str, Shape)] = &[
     (0, "cp", CONN),
@@ -99,7 +108,7 @@ const fn timed(
     }
 }
 
-pub(super) const FUNCTIONS: [Function; 31] = [
+pub(super) const FUNCTIONS: [Function; 32] = [
     Function {
         name: "tcp_state_transition",
         parameters: TRANSITION,
@@ -207,7 +216,27 @@ pub(super) const FUNCTIONS: [Function; 31] = [
         may_have_iph_len: false,
         reads: SCHEDULING,
     },
-    conn_schedule("tcp_conn_schedule"),
+    Function {
+        name: "tcp_conn_schedule",
+        parameters: &[
+            (0, "ipvs", Shape::Pointer("netns_ipvs")),
+            (1, "af", U32),
+            (2, "skb", Shape::Pointer("sk_buff")),
+        ],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: SCHEDULING_AND_PACKET,
+    },
+    Function {
+        name: "ip_vs_conn_seq_show",
+        parameters: &[
+            (0, "seq", Shape::Pointer("seq_file")),
+            (1, "v", Shape::Anything),
+        ],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: TRACKING,
+    },
     conn_schedule("udp_conn_schedule"),
     conn_schedule("sctp_conn_schedule"),
     timed("ip_vs_nat_xmit", XMIT, Some(U32)),

@@ -14,6 +14,7 @@ use crate::{
         latency::Distribution,
         sample::{Readings, Sample, Timestamp},
         snapshot::{Run, Snapshot},
+        states::{States, Sweep},
     },
 };
 
@@ -116,6 +117,7 @@ fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) ->
         table_took: Duration::from_millis(3),
         packets: Some(0),
         own_cost: None,
+        sweep: None,
         circumstances: Circumstances::default(),
     };
     ledger.advance(sample, false, 0)
@@ -209,6 +211,7 @@ fn nothing_is_gone_by_the_word_of_a_torn_table() {
         },
         packets: Some(0),
         own_cost: None,
+        sweep: None,
         circumstances: Circumstances::default(),
     };
     let snapshot = ledger.advance(sample, false, 0);
@@ -237,6 +240,7 @@ fn without_replies_at_the_director_what_they_tell_is_not_shown() {
             table_took: Duration::ZERO,
             packets: Some(0),
             own_cost: None,
+            sweep: None,
             circumstances: Circumstances::default(),
         };
         let snapshot = ledger.advance(sample, false, 0);
@@ -250,4 +254,65 @@ fn without_replies_at_the_director_what_they_tell_is_not_shown() {
     let seen = Some(connections(1));
     assert_eq!(direct(&mut ledger, 2, seen), [[true, true]; 2]);
     assert_eq!(direct(&mut ledger, 3, None), [[true, true]; 2]);
+}
+
+#[test]
+fn connections_that_were_looked_at_stand_with_their_server_and_none_found_is_none() {
+    let mut ledger = ledger(&[1, 2]);
+    let found = States {
+        other: 4,
+        ..States::NONE
+    };
+    let sample = Sample {
+        at: at(1),
+        readings: Readings::default(),
+        table: table(&[1, 2]),
+        table_took: Duration::from_millis(3),
+        packets: Some(0),
+        own_cost: None,
+        sweep: Some(Sweep {
+            took: Duration::from_millis(2),
+            servers: [((service_id(), Some(server(1))), found)].into(),
+        }),
+        circumstances: Circumstances::default(),
+    };
+    let snapshot = ledger.advance(sample, false, 0);
+    assert_eq!(snapshot.health.sweep_took, Some(Duration::from_millis(2)));
+    let rows = &snapshot.services[&service_id()].destinations;
+    assert_eq!(rows[&server(1)].states, Some(found));
+    assert_eq!(rows[&server(2)].states, Some(States::NONE));
+    let unswept = tick(&mut ledger, 2, &[1, 2], &[]);
+    let row = &unswept.services[&service_id()].destinations[&server(1)];
+    assert_eq!((row.states, unswept.health.sweep_took), (None, None));
+}
+
+#[test]
+fn a_server_that_comes_again_drains_anew() {
+    let with_weight_0 = || {
+        let mut table = table(&[1]);
+        table.services[0].destinations[0].weight = 0;
+        table
+    };
+    let advance = |ledger: &mut Ledger, second, table| {
+        let sample = Sample {
+            at: at(second),
+            readings: Readings::default(),
+            table,
+            table_took: Duration::ZERO,
+            packets: Some(0),
+            own_cost: None,
+            sweep: None,
+            circumstances: Circumstances::default(),
+        };
+        let snapshot = ledger.advance(sample, false, 0);
+        let service = snapshot.services.get(&service_id()).cloned();
+        service.and_then(|service| service.destinations.get(&server(1))?.drain)
+    };
+    let mut ledger = ledger(&[1]);
+    let drain = advance(&mut ledger, 1, with_weight_0()).unwrap();
+    assert_eq!((drain.since(), drain.is_begin_seen()), (at(1), true));
+    assert_eq!(advance(&mut ledger, 2, table(&[])), None, "it is gone");
+    assert_eq!(advance(&mut ledger, 3, table(&[])), None);
+    let again = advance(&mut ledger, 4, with_weight_0()).unwrap();
+    assert_eq!(again.since(), at(4));
 }

@@ -81,7 +81,7 @@ struct PartsObject {
     limit_bytes: u64,
     server_bytes: u64,
     record_bytes: u64,
-    cpu_bytes: u64,
+    fixed_bytes: u64,
 }
 
 pub(super) fn encode(report: &Report) -> String {
@@ -128,7 +128,7 @@ fn object(report: &Report) -> ReportObject<'_> {
             limit_bytes: report.memory_limit_bytes,
             server_bytes: report.memory.server_bytes,
             record_bytes: report.memory.record_bytes,
-            cpu_bytes: report.memory.cpu_bytes,
+            fixed_bytes: report.memory.fixed_bytes,
         },
         unseen: &report.unseen,
     }

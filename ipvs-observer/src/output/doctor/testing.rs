@@ -43,7 +43,7 @@ pub(crate) fn report() -> Report {
         memory: Memory {
             server_bytes: 12 << 20,
             record_bytes: 63 << 20,
-            cpu_bytes: 1 << 20,
+            fixed_bytes: 1 << 20,
             cpus: 4,
             partitions: 4,
             grouping_bits: 5,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ipvs_observer_common::{Event, Loss, Measure};
+use ipvs_observer_common::{Event, Loss, Measure, TCP_STATE_NAMES};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
@@ -22,7 +22,7 @@ use crate::{
             self,
             fixture::{least, listing},
         },
-        testing::{distribution, whole_run, window},
+        testing::{distribution, draining, whole_run, window},
     },
 };
 
@@ -85,9 +85,16 @@ fn windows() -> Vec<Value> {
     run.measures = Measure::ALL.to_vec();
     measured.run = Arc::new(run);
     let parse = |window: Snapshot| serde_json::from_str(&json::encode(&window)).unwrap();
-    [window(2), whole_run(1), live, gone, measured]
-        .map(parse)
-        .into()
+    let windows = vec![
+        window(2),
+        whole_run(1),
+        live,
+        gone,
+        measured,
+        draining(3),
+        draining(0),
+    ];
+    windows.into_iter().map(parse).collect()
 }
 
 /// Objects of every kind of explanation.
@@ -308,6 +315,7 @@ fn every_name_that_is_data_is_described() {
         names(properties("counters")),
         sorted(events.into_iter().chain(["dropped"]))
     );
+    assert_eq!(names(properties("tcp_states")), sorted(TCP_STATE_NAMES));
     let percentiles = Percentiles::SHOWN.map(|(_, name)| name);
     let others = ["count", "sum_ns", "min_ns", "max_ns", "buckets"];
     assert_eq!(
