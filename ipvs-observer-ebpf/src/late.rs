@@ -70,8 +70,8 @@ fn try_late(ctx: &ProbeContext) -> Result<(), Loss> {
     }
     let is_of_service = key.firewall_mark != 0
         || (key.protocol == IPPROTO_TCP
-            && u128::from_ne_bytes(key.virtual_address)
-                == u128::from_ne_bytes(orphan.virtual_address));
+            && u128::from_le_bytes(key.virtual_address)
+                == u128::from_le_bytes(orphan.virtual_address));
     if !is_of_service {
         return Ok(());
     }
@@ -82,7 +82,7 @@ fn try_late(ctx: &ProbeContext) -> Result<(), Loss> {
 #[inline(always)]
 fn endpoint(key: &ServerKey) -> u32 {
     let mut hash = 0x811c_9dc5_u32;
-    for byte in key.address.into_iter().chain(key.port.to_ne_bytes()) {
+    for byte in key.address.into_iter().chain(key.port.to_le_bytes()) {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     }
     hash
