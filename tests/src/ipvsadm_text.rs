@@ -11,6 +11,15 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+/// The names in JSON of what `--stats` prints, in its order.
+pub const COUNTERS: [&str; 5] = [
+    "connections",
+    "in_packets",
+    "out_packets",
+    "in_bytes",
+    "out_bytes",
+];
+
 /// The last line before the services, from its start.
 const HEADER_END: &str = "  -> RemoteAddress:Port";
 /// How a line of a real server begins.

@@ -7,7 +7,7 @@ use ipvs_observer::cli::SchemaOf;
 use ipvs_observer_tests::{
     agent::{self, Outcome, Rights},
     director::Lab,
-    ipvsadm_text::{Entry, figures},
+    ipvsadm_text::{COUNTERS, Entry, figures},
     schema,
     services::{PORT, Vip},
     wait,
@@ -20,14 +20,6 @@ const VIP: Vip = Vip::V4;
 const SERVERS: u8 = 2;
 /// Connections to each server.
 const EACH: u32 = 3;
-/// The names of what `list --stats` prints, in its order.
-const COUNTERS: [&str; 5] = [
-    "connections",
-    "in_packets",
-    "out_packets",
-    "in_bytes",
-    "out_bytes",
-];
 
 #[cfg_attr(feature = "vm", test)]
 fn top_says_that_the_module_has_no_btf_and_ends() {

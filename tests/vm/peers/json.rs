@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use ipvs_observer::cli::SchemaOf;
 use ipvs_observer_tests::{
     everything::{Everything, TABLE},
-    ipvsadm_text::{Entry, Order, figures},
+    ipvsadm_text::{COUNTERS, Entry, Order, figures},
     netns::Netns,
     schema,
 };
@@ -17,14 +17,7 @@ use self::rule::Rule;
 use super::comparison::{ipvsadm, observer, put_right, side_by_side};
 
 const SYSCTLS: &str = "/proc/sys/net/ipv4/vs";
-/// The names of what `ipvsadm --stats` prints, in its order.
-const COUNTERS: [&str; 5] = [
-    "connections",
-    "in_packets",
-    "out_packets",
-    "in_bytes",
-    "out_bytes",
-];
+/// The same of `ipvsadm --rate`.
 const RATES: [&str; 5] = [
     "connections_per_s",
     "in_packets_per_s",
@@ -32,7 +25,7 @@ const RATES: [&str; 5] = [
     "in_bytes_per_s",
     "out_bytes_per_s",
 ];
-/// The same of `ipvsadm --persistent-conn`.
+/// The names of what `ipvsadm --persistent-conn` prints, in its order.
 const CONNECTIONS: [&str; 4] = ["weight", "persistent", "active", "inactive"];
 
 type Object = Map<String, Value>;
