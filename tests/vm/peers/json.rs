@@ -17,7 +17,7 @@ use self::rule::Rule;
 use super::comparison::{ipvsadm, observer, put_right, side_by_side};
 
 const SYSCTLS: &str = "/proc/sys/net/ipv4/vs";
-/// The same of `ipvsadm --rate`.
+/// The names of what `ipvsadm --rate` prints, in its order.
 const RATES: [&str; 5] = [
     "connections_per_s",
     "in_packets_per_s",
@@ -25,7 +25,7 @@ const RATES: [&str; 5] = [
     "in_bytes_per_s",
     "out_bytes_per_s",
 ];
-/// The names of what `ipvsadm --persistent-conn` prints, in its order.
+/// The same of `ipvsadm --persistent-conn`.
 const CONNECTIONS: [&str; 4] = ["weight", "persistent", "active", "inactive"];
 
 type Object = Map<String, Value>;
