@@ -1,58 +1,6 @@
-//! What the programs count: a block per real server and CPU, and a block per CPU for the programs themselves.
+//! What the programs keep: histograms per real server and partition, and a block per CPU for the programs themselves.
 
-use crate::{Range, SLOTS};
-
-/// A latency that is measured per connection; the index of its histogram in a [`ServerBlock`].
-#[repr(usize)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Measure {
-    /// `ip_vs_schedule` entry to return, where a connection was made.
-    Schedule,
-    /// First SYN to the real server's SYN-ACK, both at the director.
-    Connect,
-    /// SYN-ACK at the director to the client's ACK.
-    Client,
-    /// First SYN to the ACK that completes the handshake.
-    Handshake,
-    /// First request packet with payload to the first response packet with payload.
-    FirstByte,
-    /// First packet to last packet.
-    Duration,
-}
-
-impl Measure {
-    /// Every measure in the order of its index.
-    pub const ALL: [Self; 6] = [
-        Self::Schedule,
-        Self::Connect,
-        Self::Client,
-        Self::Handshake,
-        Self::FirstByte,
-        Self::Duration,
-    ];
-
-    /// The name that every output uses.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Schedule => "schedule",
-            Self::Connect => "connect",
-            Self::Client => "client",
-            Self::Handshake => "handshake",
-            Self::FirstByte => "first_byte",
-            Self::Duration => "duration",
-        }
-    }
-
-    /// The range of its histogram.
-    #[inline(always)]
-    pub const fn range(self) -> Range {
-        match self {
-            Self::Schedule => Range::DIRECTOR,
-            Self::Connect | Self::Client | Self::Handshake | Self::FirstByte => Range::NETWORK,
-            Self::Duration => Range::LONG,
-        }
-    }
-}
+use crate::buckets;
 
 /// Smallest and largest value of one bank; all zero when it has seen none.
 #[repr(C)]
@@ -64,53 +12,34 @@ pub struct Extremes {
     pub max_ns: u64,
 }
 
-/// One histogram of one server on one CPU. Only `extremes` are ever reset; the agent takes differences of the rest.
+/// What a histogram holds besides its buckets. Only `extremes` are ever reset; the agent takes differences of the rest.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct Histogram {
+pub struct Summary {
     /// Values recorded; written last, so that a change of it tells the agent to read the buckets.
     pub count: u64,
     /// Their exact sum.
     pub sum_ns: u64,
     /// Two banks; the programs write the one that the [`Control`]'s epoch names.
     pub extremes: [Extremes; 2],
-    /// Counts by [`crate::bucket_of`], modulo 2^32.
-    pub buckets: [u32; SLOTS],
 }
 
-/// Events of one server on one CPU.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Connections that `ip_vs_schedule` made.
-    pub scheduled: u64,
-    /// Handshakes completed.
-    pub established: u64,
-    /// A SYN answered by an RST of the real server.
-    pub refused: u64,
-    /// Packets dropped because the service had no destination to give.
-    pub no_destination: u64,
-    /// SYNs that came again before the handshake was complete.
-    pub syn_repeated: u64,
-    /// Connections that ended without the handshake's last ACK and without a refusal.
-    pub unanswered: u64,
-    /// Connections where the real server sent payload before the client.
-    pub server_first: u64,
-    /// Connections whose SYN carried payload.
-    pub data_in_syn: u64,
-    /// Connections that were older than the agent when first seen.
-    pub preexisting: u64,
-}
-
-/// Everything that is kept of one server on one CPU.
+/// One measure of one server in one partition, with `N` buckets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct ServerBlock {
-    /// Events.
-    pub counters: Counters,
-    /// Latencies, by [`Measure`].
-    pub histograms: [Histogram; Measure::ALL.len()],
+pub struct Histogram<const N: usize> {
+    /// What does not depend on the buckets; first, so that the agent finds it whatever their number.
+    pub summary: Summary,
+    /// Counts by [`crate::Scale::bucket_of`], modulo 2^32.
+    pub buckets: [u32; N],
 }
+
+/// A histogram with 32 buckets to an octave.
+pub type Fine = Histogram<{ buckets(5) }>;
+/// A histogram with 16 buckets to an octave.
+pub type Medium = Histogram<{ buckets(4) }>;
+/// A histogram with 8 buckets to an octave.
+pub type Coarse = Histogram<{ buckets(3) }>;
 
 /// What the agent tells the programs while they run.
 #[repr(C)]
@@ -118,6 +47,10 @@ pub struct ServerBlock {
 pub struct Control {
     /// Its lowest bit is the bank of [`Extremes`] that is written.
     pub epoch: u64,
+    /// The sweep over all connections that is being made, counted from 1.
+    pub sweep: u32,
+    /// Whether that sweep makes the records that connections lack, and counts nothing.
+    pub is_seeding: u32,
 }
 
 /// Why a program gave up on an event; the index of its count in a [`CpuBlock`].
@@ -130,7 +63,7 @@ pub enum Loss {
     HeaderUnreadable,
     /// No room for another connection.
     ConnectionsFull,
-    /// No slot left for another real server.
+    /// No slot left for another real server, which counts in its service.
     ServersFull,
     /// The connection has no real server (bypass, or synchronised before its server was configured).
     Unbound,
@@ -142,11 +75,15 @@ pub enum Loss {
     Busy,
     /// A map did not have an element that it always has.
     Map,
+    /// A half-open connection gave its record to a newer one and never had its handshake.
+    HalfOpenEvicted,
+    /// A record that an earlier connection at the same address has left, as its end was missed.
+    Stale,
 }
 
 impl Loss {
     /// Every reason in the order of its index.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Unreadable,
         Self::HeaderUnreadable,
         Self::ConnectionsFull,
@@ -156,6 +93,8 @@ impl Loss {
         Self::EntriesFull,
         Self::Busy,
         Self::Map,
+        Self::HalfOpenEvicted,
+        Self::Stale,
     ];
 
     /// The name that every output uses.
@@ -170,6 +109,8 @@ impl Loss {
             Self::EntriesFull => "entries_full",
             Self::Busy => "busy",
             Self::Map => "map",
+            Self::HalfOpenEvicted => "half_open_evicted",
+            Self::Stale => "stale",
         }
     }
 }
@@ -182,29 +123,39 @@ pub struct CpuBlock {
     pub transitions: u64,
     /// Events given up, by [`Loss`].
     pub losses: [u64; Loss::ALL.len()],
+    /// The packet that came to the newest state transition, by its address: forwarding follows.
+    pub packet: u64,
+    /// The slot of its real server.
+    pub slot: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
 }
 
+const _: () = assert!(size_of::<Summary>() == 6 * 8);
+const _: () = assert!(size_of::<Fine>() == 6 * 8 + buckets(5) * 4 && buckets(5).is_multiple_of(2));
 const _: () =
-    assert!(size_of::<Histogram>() == 8 + 8 + 2 * 16 + SLOTS * 4 && SLOTS.is_multiple_of(2));
+    assert!(size_of::<Medium>() == 6 * 8 + buckets(4) * 4 && buckets(4).is_multiple_of(2));
 const _: () =
-    assert!(size_of::<ServerBlock>() == 9 * 8 + Measure::ALL.len() * size_of::<Histogram>());
+    assert!(size_of::<Coarse>() == 6 * 8 + buckets(3) * 4 && buckets(3).is_multiple_of(2));
 
 #[cfg(feature = "user")]
 mod pod {
     #![expect(unsafe_code, reason = "aya asks for this promise on types of maps")]
 
-    use super::{Control, Counters, CpuBlock, Extremes, Histogram, ServerBlock};
+    use super::{Coarse, Control, CpuBlock, Extremes, Fine, Medium, Summary};
 
-    // SAFETY: the type is `repr(C)` of unsigned integers, its size above leaves no padding, and every bit pattern is valid.
-    unsafe impl aya::Pod for ServerBlock {}
-    // SAFETY: the type is `repr(C)` of `u64` only, and every bit pattern is valid.
+    // SAFETY: the type is `repr(C)` of integers, `reserved` leaves no padding, and every bit pattern is valid.
     unsafe impl aya::Pod for CpuBlock {}
     // SAFETY: the type is `repr(C)` of `u64` only, and every bit pattern is valid.
-    unsafe impl aya::Pod for Counters {}
-    // SAFETY: the type is `repr(C)` of `u64` only, and every bit pattern is valid.
     unsafe impl aya::Pod for Extremes {}
-    // SAFETY: the type is `repr(C)` of unsigned integers, its size above leaves no padding, and every bit pattern is valid.
-    unsafe impl aya::Pod for Histogram {}
-    // SAFETY: the type is `repr(C)` of one `u64`, and every bit pattern is valid.
+    // SAFETY: the type is `repr(C)` of `u64` only, and every bit pattern is valid.
+    unsafe impl aya::Pod for Summary {}
+    // SAFETY: the type is `repr(C)` of a `u64` and two `u32`, and every bit pattern is valid.
     unsafe impl aya::Pod for Control {}
+    // SAFETY: the type is `repr(C)` of unsigned integers, its size above leaves no padding, and every bit pattern is valid.
+    unsafe impl aya::Pod for Fine {}
+    // SAFETY: the type is `repr(C)` of unsigned integers, its size above leaves no padding, and every bit pattern is valid.
+    unsafe impl aya::Pod for Medium {}
+    // SAFETY: the type is `repr(C)` of unsigned integers, its size above leaves no padding, and every bit pattern is valid.
+    unsafe impl aya::Pod for Coarse {}
 }

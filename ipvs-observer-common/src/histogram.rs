@@ -1,21 +1,21 @@
 //! The arithmetic of the log-linear histograms: one pair of functions, used by the programs to record and by the agent to read.
 //!
-//! An octave `[2^e, 2^(e+1))` is cut into 32 equal buckets, so a bucket is at most 1/32 of its value wide and a midpoint is off by at most 1.6 %.
-//! With that cut every bucket is an exact union of the slots of an `HdrHistogram` with two significant digits.
-//! A range covers 26 octaves from its base; what lies outside is counted in [`UNDERFLOW`] and [`OVERFLOW`].
+//! An octave `[2^e, 2^(e+1))` is cut into `2^g` equal buckets, so that a bucket is at most `1/2^g` of its value wide; with
+//! five grouping bits a midpoint is off by at most 1.6 %, and every bucket is an exact union of the slots of an
+//! `HdrHistogram` with two significant digits.
+//! A range covers 26 octaves from its base; what lies outside is counted in two buckets of its own.
 
-/// Each octave has `2^GROUPING_BITS` buckets.
-pub const GROUPING_BITS: u32 = 5;
 /// Octaves that every range covers.
 pub const OCTAVES: u32 = 26;
-/// Buckets of a range, without the two for values outside of it.
-pub const BUCKETS: usize = (OCTAVES as usize) << GROUPING_BITS;
-/// Index of the bucket that counts values below the range.
-pub const UNDERFLOW: usize = BUCKETS;
-/// Index of the bucket that counts values above the range.
-pub const OVERFLOW: usize = BUCKETS + 1;
-/// Length of a histogram's bucket array.
-pub const SLOTS: usize = BUCKETS + 2;
+/// Grouping bits where memory allows.
+pub const FINEST_GROUPING_BITS: u32 = 5;
+/// Grouping bits where it is scarcest.
+pub const COARSEST_GROUPING_BITS: u32 = 3;
+
+/// Length of a histogram's array of buckets, with the two for values outside of the range.
+pub const fn buckets(grouping_bits: u32) -> usize {
+    ((OCTAVES as usize) << grouping_bits) + 2
+}
 
 /// The range of a histogram: values in `[2^base, 2^(base + OCTAVES))` nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,71 +42,107 @@ impl Range {
     }
 }
 
-/// Index of the bucket that counts `value_ns`: below [`BUCKETS`] in the range, else [`UNDERFLOW`] or [`OVERFLOW`].
-#[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a value shifted to its top six bits is below 64"
-)]
-pub const fn bucket_of(range: Range, value_ns: u64) -> usize {
-    if value_ns < range.lowest_ns() {
-        return UNDERFLOW;
-    }
-    if value_ns >= range.end_ns() {
-        return OVERFLOW;
-    }
-    let shift = value_ns.ilog2() - GROUPING_BITS;
-    let index = ((shift as usize) << GROUPING_BITS) + (value_ns >> shift) as usize;
-    index - first_index(range)
+/// How a range is cut into buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    range: Range,
+    grouping_bits: u32,
 }
 
-/// Lowest and highest value in nanoseconds that bucket `index` counts, both inclusive.
-///
-/// Everything from [`OVERFLOW`] up is read as the overflow bucket.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the number of an octave is below 26"
-)]
-pub const fn bounds_of(range: Range, index: usize) -> (u64, u64) {
-    if index == UNDERFLOW {
-        return (0, range.lowest_ns() - 1);
+impl Scale {
+    /// Cuts each octave of `range` into `2^grouping_bits` buckets.
+    #[inline(always)]
+    pub const fn new(range: Range, grouping_bits: u32) -> Self {
+        Self {
+            range,
+            grouping_bits,
+        }
     }
-    if index >= OVERFLOW {
-        return (range.end_ns(), u64::MAX);
-    }
-    let octave = (index >> GROUPING_BITS) as u32;
-    let step = (index & ((1 << GROUPING_BITS) - 1)) as u64;
-    let shift = range.base + octave - GROUPING_BITS;
-    let lowest = ((1 << GROUPING_BITS) + step) << shift;
-    (lowest, lowest + (1 << shift) - 1)
-}
 
-/// Index that the formula gives to the lowest value of `range`.
-const fn first_index(range: Range) -> usize {
-    ((range.base - GROUPING_BITS) as usize + 1) << GROUPING_BITS
+    /// Index of the bucket that counts values below the range.
+    #[inline(always)]
+    pub const fn underflow(self) -> usize {
+        (OCTAVES as usize) << self.grouping_bits
+    }
+
+    /// Index of the bucket that counts values above the range.
+    #[inline(always)]
+    pub const fn overflow(self) -> usize {
+        self.underflow() + 1
+    }
+
+    /// Index of the bucket that counts `value_ns`.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a value shifted to its top six bits is below 64"
+    )]
+    pub const fn bucket_of(self, value_ns: u64) -> usize {
+        if value_ns < self.range.lowest_ns() {
+            return self.underflow();
+        }
+        if value_ns >= self.range.end_ns() {
+            return self.overflow();
+        }
+        let shift = value_ns.ilog2() - self.grouping_bits;
+        let index = ((shift as usize) << self.grouping_bits) + (value_ns >> shift) as usize;
+        index - self.first_index()
+    }
+
+    /// Lowest and highest value in nanoseconds that bucket `index` counts, both inclusive.
+    ///
+    /// Everything from [`Self::overflow`] up is read as the overflow bucket.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the number of an octave is below 26"
+    )]
+    pub const fn bounds_of(self, index: usize) -> (u64, u64) {
+        if index == self.underflow() {
+            return (0, self.range.lowest_ns() - 1);
+        }
+        if index >= self.overflow() {
+            return (self.range.end_ns(), u64::MAX);
+        }
+        let octave = (index >> self.grouping_bits) as u32;
+        let step = (index & ((1 << self.grouping_bits) - 1)) as u64;
+        let shift = self.range.base + octave - self.grouping_bits;
+        let lowest = ((1 << self.grouping_bits) + step) << shift;
+        (lowest, lowest + (1 << shift) - 1)
+    }
+
+    /// Index that the formula gives to the lowest value of the range.
+    const fn first_index(self) -> usize {
+        ((self.range.base - self.grouping_bits) as usize + 1) << self.grouping_bits
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        BUCKETS, GROUPING_BITS, OCTAVES, OVERFLOW, Range, SLOTS, UNDERFLOW, bounds_of, bucket_of,
-    };
+    use super::{COARSEST_GROUPING_BITS, FINEST_GROUPING_BITS, OCTAVES, Range, Scale, buckets};
 
     const RANGES: [Range; 3] = [Range::DIRECTOR, Range::NETWORK, Range::LONG];
 
+    fn scales() -> impl Iterator<Item = (Range, u32, Scale)> {
+        let bits = COARSEST_GROUPING_BITS..=FINEST_GROUPING_BITS;
+        RANGES.into_iter().flat_map(move |range| {
+            bits.clone()
+                .map(move |bits| (range, bits, Scale::new(range, bits)))
+        })
+    }
+
     #[test]
     fn every_bucket_holds_exactly_its_bounds() {
-        for range in RANGES {
+        for (range, _, scale) in scales() {
             let mut next = range.lowest_ns();
-            for index in 0..BUCKETS {
-                let (lowest, highest) = bounds_of(range, index);
+            for index in 0..scale.underflow() {
+                let (lowest, highest) = scale.bounds_of(index);
                 assert_eq!(
                     lowest, next,
-                    "buckets of {range:?} tile without gap or overlap"
+                    "buckets of {scale:?} tile without gap or overlap"
                 );
-                assert_eq!(bucket_of(range, lowest), index);
-                assert_eq!(bucket_of(range, lowest + (highest - lowest) / 2), index);
-                assert_eq!(bucket_of(range, highest), index);
+                assert_eq!(scale.bucket_of(lowest), index);
+                assert_eq!(scale.bucket_of(lowest + (highest - lowest) / 2), index);
+                assert_eq!(scale.bucket_of(highest), index);
                 next = highest + 1;
             }
             assert_eq!(next, range.end_ns());
@@ -115,40 +151,48 @@ mod tests {
 
     #[test]
     fn octave_boundaries_start_a_new_group_of_buckets() {
-        for range in RANGES {
+        for (range, bits, scale) in scales() {
             for octave in 0..OCTAVES {
                 let boundary = range.lowest_ns() << octave;
-                let first = (octave as usize) << GROUPING_BITS;
-                assert_eq!(bucket_of(range, boundary), first);
-                let below = if octave == 0 { UNDERFLOW } else { first - 1 };
-                assert_eq!(bucket_of(range, boundary - 1), below);
+                let first = (octave as usize) << bits;
+                assert_eq!(scale.bucket_of(boundary), first);
+                let below = if octave == 0 {
+                    scale.underflow()
+                } else {
+                    first - 1
+                };
+                assert_eq!(scale.bucket_of(boundary - 1), below);
             }
         }
     }
 
     #[test]
     fn values_beyond_the_range_are_counted_apart() {
-        for range in RANGES {
+        for (range, bits, scale) in scales() {
             for value in [0, 1, range.lowest_ns() - 1] {
-                assert_eq!(bucket_of(range, value), UNDERFLOW);
+                assert_eq!(scale.bucket_of(value), scale.underflow());
             }
-            assert_eq!(bucket_of(range, range.end_ns() - 1), BUCKETS - 1);
+            assert_eq!(scale.bucket_of(range.end_ns() - 1), scale.underflow() - 1);
             for value in [range.end_ns(), range.end_ns() + 1, 1 << 63, u64::MAX] {
-                assert_eq!(bucket_of(range, value), OVERFLOW);
+                assert_eq!(scale.bucket_of(value), scale.overflow());
             }
-            assert_eq!(bounds_of(range, UNDERFLOW), (0, range.lowest_ns() - 1));
-            assert_eq!(bounds_of(range, OVERFLOW), (range.end_ns(), u64::MAX));
-            assert_eq!(bounds_of(range, SLOTS), (range.end_ns(), u64::MAX));
+            let beyond = (range.end_ns(), u64::MAX);
+            assert_eq!(
+                scale.bounds_of(scale.underflow()),
+                (0, range.lowest_ns() - 1)
+            );
+            assert_eq!(scale.bounds_of(scale.overflow()), beyond);
+            assert_eq!(scale.bounds_of(buckets(bits)), beyond);
         }
     }
 
     #[test]
-    fn midpoint_errs_by_at_most_one_sixty_fourth() {
-        for range in RANGES {
-            for index in 0..BUCKETS {
-                let (lowest, highest) = bounds_of(range, index);
+    fn midpoint_errs_by_at_most_half_a_bucket() {
+        for (_, bits, scale) in scales() {
+            for index in 0..scale.underflow() {
+                let (lowest, highest) = scale.bounds_of(index);
                 let half_width = (highest - lowest).div_ceil(2);
-                assert!(half_width * 64 <= lowest, "bucket {index} of {range:?}");
+                assert!(half_width << (bits + 1) <= lowest, "bucket {index}");
             }
         }
     }
@@ -167,6 +211,6 @@ mod tests {
             (Range::LONG.lowest_ns(), Range::LONG.end_ns()),
             (1 << 20, 1 << 46)
         );
-        assert_eq!(BUCKETS, 832);
+        assert_eq!([5, 4, 3].map(buckets), [834, 418, 210]);
     }
 }

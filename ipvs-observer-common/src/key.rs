@@ -11,6 +11,8 @@ pub struct ServerKey {
     pub virtual_address: [u8; 16],
     /// Address of the real server, in the same form; zero for the service itself.
     pub address: [u8; 16],
+    /// Inode number of the network namespace.
+    pub netns: u32,
     /// Firewall mark, 0 for a service that is known by its address.
     pub firewall_mark: u32,
     /// Address family of the service.
@@ -27,7 +29,7 @@ pub struct ServerKey {
     pub written: u16,
 }
 
-const _: () = assert!(size_of::<ServerKey>() == 48 && align_of::<ServerKey>() == 4);
+const _: () = assert!(size_of::<ServerKey>() == 52 && align_of::<ServerKey>() == 4);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for this promise on types of maps")]

@@ -18,12 +18,26 @@ pub struct Field {
 pub struct ConnLayout {
     /// Address family of the client's side; 2 bytes up to 7.0, then 1.
     pub af: Field,
+    /// Client's port in network order, 2 bytes.
+    pub cport: Field,
+    /// Virtual port in network order, 2 bytes.
+    pub vport: Field,
+    /// Client's address, 16 bytes.
+    pub caddr: Field,
+    /// IP protocol, 2 bytes.
+    pub protocol: Field,
+    /// Firewall mark of the service, 4 bytes.
+    pub fwmark: Field,
     /// `IP_VS_CONN_F_*`, 4 bytes.
     pub flags: Field,
     /// `IP_VS_TCP_S_*` and its like, 2 bytes.
     pub state: Field,
     /// Packets from the client, 4 bytes.
     pub in_pkts: Field,
+    /// References, 4 bytes.
+    pub refcnt: Field,
+    /// Connections that this one controls, 4 bytes.
+    pub n_control: Field,
     /// `struct ip_vs_dest *`.
     pub dest: Field,
     /// `struct netns_ipvs *`.
@@ -94,6 +108,22 @@ pub struct StatsLayout {
     pub zero: Field,
 }
 
+/// What says why a destination gets no packet; the destinations of a service are a list that begins in the service.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatusLayout {
+    /// `IP_VS_DEST_F_AVAILABLE` is in its lowest byte: `cflags` where that member is, else `flags`.
+    pub available: Field,
+    /// `IP_VS_DEST_F_OVERLOAD` and its like, 4 bytes.
+    pub flags: Field,
+    /// Weight, 4 bytes.
+    pub weight: Field,
+    /// `struct list_head` in the list of its service; only its offset is used.
+    pub n_list: Field,
+    /// `struct list_head` of the service, where the list begins; only its offset is used.
+    pub destinations: Field,
+}
+
 /// Everything that the programs read of the kernel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,13 +146,20 @@ pub struct Layout {
     pub service_stats: StatsLayout,
     /// `cnt` of `struct ip_vs_cpu_stats`: five times 8 bytes, in the order of [`crate::LiveEntry::counters`].
     pub cpu_counters: Field,
+    /// Of `struct ip_vs_dest` and `struct ip_vs_service`.
+    pub status: StatusLayout,
+    /// `hdr_flags` of `struct ip_vs_iphdr`, 4 bytes.
+    pub iphdr_flags: Field,
+    /// `len` of `struct ip_vs_iphdr`, 4 bytes: where the transport header begins.
+    pub iphdr_len: Field,
     /// Not zero where `tcp_state_transition` has the length of the network header as its fifth argument.
     pub tcp_transition_has_iph_len: u32,
     /// Keeps the size a multiple of eight.
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Layout>() == (8 + 7 + 6 + 2 + 3 + 5) * size_of::<Field>() + 8);
+const _: () =
+    assert!(size_of::<Layout>() == (15 + 7 + 6 + 2 + 3 + 5 + 5 + 2) * size_of::<Field>() + 8);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for this promise on types of globals")]

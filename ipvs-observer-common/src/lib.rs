@@ -9,19 +9,27 @@
 
 mod block;
 mod connection;
+mod ended;
+mod event;
 mod histogram;
 mod key;
 mod layout;
 mod live;
 pub mod maps;
+mod measure;
 mod settings;
+mod sweep;
 
-pub use block::{Control, Counters, CpuBlock, Extremes, Histogram, Loss, Measure, ServerBlock};
-pub use connection::{Connection, phase};
-pub use histogram::{
-    BUCKETS, GROUPING_BITS, OCTAVES, OVERFLOW, Range, SLOTS, UNDERFLOW, bounds_of, bucket_of,
-};
+pub use block::{Coarse, Control, CpuBlock, Extremes, Fine, Histogram, Loss, Medium, Summary};
+pub use connection::{BUCKET_PLACES, Bucket, CLAIMED, Connection, FREE, buckets_of, phase};
+pub use ended::{ENDED_PLACES, Ended, ended_place};
+pub use event::{Counters, Event};
+pub use histogram::{COARSEST_GROUPING_BITS, FINEST_GROUPING_BITS, OCTAVES, Range, Scale, buckets};
 pub use key::ServerKey;
-pub use layout::{ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout};
+pub use layout::{
+    ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout, StatusLayout,
+};
 pub use live::{LIVE_ENTRIES, LiveEntry};
-pub use settings::Settings;
+pub use measure::Measure;
+pub use settings::{OFF, Settings};
+pub use sweep::{SYN_RECV, Swept, TCP_STATE_NAMES, TCP_STATES};

@@ -18,9 +18,11 @@ pub struct LiveEntry {
     pub counters: [u64; 5],
     /// The service, or the destination, whose service's family is then left zero.
     pub key: ServerKey,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<LiveEntry>() == 8 + 8 + 40 + size_of::<ServerKey>());
+const _: () = assert!(size_of::<LiveEntry>() == 8 + 8 + 40 + size_of::<ServerKey>() + 4);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for this promise on types of maps")]

@@ -1,24 +1,42 @@
 //! Names of the maps and globals, so that neither side spells one twice.
 
-/// [`crate::ServerBlock`] of each CPU and slot, mapped by the agent; index `cpu * servers + slot`.
-pub const SERVERS: &str = "SERVERS";
+/// [`crate::Counters`] of each partition and slot: arrays of [`CHUNK_SLOTS`] slots, mapped by the agent; index within one
+/// `partition * CHUNK_SLOTS + slot`.
+pub const COUNTERS: &str = "COUNTERS";
+/// [`crate::Fine`] of each partition, slot and measure, if that is how finely octaves are cut; index
+/// `(partition * CHUNK_SLOTS + slot) * measures + position`.
+pub const FINE: &str = "FINE";
+/// The same of [`crate::Medium`].
+pub const MEDIUM: &str = "MEDIUM";
+/// The same of [`crate::Coarse`].
+pub const COARSE: &str = "COARSE";
 /// [`crate::ServerKey`] of each slot, mapped by the agent.
 pub const SERVER_KEYS: &str = "SERVER_KEYS";
 /// [`crate::CpuBlock`] of each CPU, mapped by the agent.
 pub const CPUS: &str = "CPUS";
+/// Calls of each CPU that have not returned.
+pub const FRAMES: &str = "FRAMES";
 /// The one [`crate::Control`], mapped by the agent.
 pub const CONTROL: &str = "CONTROL";
 /// Slot of each [`crate::ServerKey`].
 pub const SLOTS: &str = "SLOTS";
 /// Slots that no server has yet.
 pub const FREE_SLOTS: &str = "FREE_SLOTS";
-/// [`crate::Connection`] of each `struct ip_vs_conn`, by its address.
+/// [`crate::Bucket`]s with the [`crate::Connection`] of each `struct ip_vs_conn`, by its address.
 pub const CONNECTIONS: &str = "CONNECTIONS";
 /// The ring of [`crate::LiveEntry`], mapped by the agent.
 pub const LIVE: &str = "LIVE";
+/// [`crate::Ended`] by [`crate::ended_place`].
+pub const ENDED: &str = "ENDED";
+/// [`crate::Swept`] of each slot, mapped by the agent.
+pub const SWEPT: &str = "SWEPT";
 /// The global with the [`crate::Settings`].
 pub const SETTINGS: &str = "SETTINGS";
 /// The global with the [`crate::Layout`].
 pub const LAYOUT: &str = "LAYOUT";
-/// Connections that can be followed at the same time; IPVS keeps one for two minutes after it is closed.
-pub const MAX_CONNECTIONS: u32 = 1 << 19;
+/// Slots are given out by so many.
+pub const CHUNK_SLOTS: u32 = 64;
+/// Chunks that there can be.
+pub const MAX_CHUNKS: u32 = 1024;
+/// The slot of the host itself.
+pub const HOST_SLOT: u32 = 0;

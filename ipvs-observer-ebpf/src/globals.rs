@@ -5,6 +5,7 @@
 
 use ipvs_observer_common::{
     ConnLayout, DestLayout, Field, Layout, ServiceLayout, Settings, SkbLayout, StatsLayout,
+    StatusLayout,
 };
 
 const UNSET: Field = Field { offset: 0, size: 0 };
@@ -18,9 +19,16 @@ const UNSET_STATS: StatsLayout = StatsLayout {
 pub(crate) static LAYOUT: Layout = Layout {
     conn: ConnLayout {
         af: UNSET,
+        cport: UNSET,
+        vport: UNSET,
+        caddr: UNSET,
+        protocol: UNSET,
+        fwmark: UNSET,
         flags: UNSET,
         state: UNSET,
         in_pkts: UNSET,
+        refcnt: UNSET,
+        n_control: UNSET,
         dest: UNSET,
         ipvs: UNSET,
         timer: UNSET,
@@ -53,6 +61,15 @@ pub(crate) static LAYOUT: Layout = Layout {
     dest_stats: UNSET_STATS,
     service_stats: UNSET_STATS,
     cpu_counters: UNSET,
+    status: StatusLayout {
+        available: UNSET,
+        flags: UNSET,
+        weight: UNSET,
+        n_list: UNSET,
+        destinations: UNSET,
+    },
+    iphdr_flags: UNSET,
+    iphdr_len: UNSET,
     tcp_transition_has_iph_len: 0,
     reserved: 0,
 };
@@ -61,19 +78,24 @@ pub(crate) static LAYOUT: Layout = Layout {
 #[unsafe(no_mangle)]
 pub(crate) static SETTINGS: Settings = Settings {
     netns: 0,
-    servers: 0,
+    partitions: 0,
     process: 0,
     cpus: 0,
     pid_namespace_device: 0,
     pid_namespace_inode: 0,
     per_cpu_offset: 0,
+    grouping_bits: 0,
+    measures: 0,
+    buckets: 0,
+    reserved: 0,
+    positions: [0; 16],
 };
 
 /// Reads one member of a global.
 macro_rules! frozen {
-    ($global:ident $(. $member:ident)+) => {{
+    ($global:ident $(. $member:ident)+ $([$index:expr])?) => {{
         // SAFETY: the global is initialised, aligned and never written while a program runs.
-        unsafe { (&raw const $crate::globals::$global $(. $member)+).read_volatile() }
+        unsafe { (&raw const $crate::globals::$global $(. $member)+ $([$index])?).read_volatile() }
     }};
 }
 pub(crate) use frozen;

@@ -12,6 +12,36 @@ pub(crate) const IP_VS_CONN_F_ONE_PACKET: u32 = 0x2000;
 /// `IP_VS_CONN_F_TEMPLATE` of the uapi header `ip_vs.h`: a persistence template, not a connection.
 pub(crate) const IP_VS_CONN_F_TEMPLATE: u32 = 0x1000;
 
+/// `IP_VS_CONN_F_NFCT` of the uapi header `ip_vs.h`: netfilter's connection tracking has an entry for it.
+pub(crate) const IP_VS_CONN_F_NFCT: u32 = 0x1_0000;
+
+/// `IP_VS_TCP_S_ESTABLISHED` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_ESTABLISHED: u16 = 1;
+/// `IP_VS_TCP_S_SYN_RECV` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_SYN_RECV: u16 = 3;
+/// `IP_VS_TCP_S_FIN_WAIT` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_FIN_WAIT: u16 = 4;
+/// `IP_VS_TCP_S_TIME_WAIT` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_TIME_WAIT: u16 = 5;
+/// `IP_VS_TCP_S_CLOSE` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_CLOSE: u16 = 6;
+/// `IP_VS_TCP_S_CLOSE_WAIT` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_CLOSE_WAIT: u16 = 7;
+/// `IP_VS_CONN_F_FWD_MASK` of the uapi header `ip_vs.h`: the forwarding method.
+const IP_VS_CONN_F_FWD_MASK: u32 = 0x7;
+/// `IP_VS_CONN_F_BYPASS` of the uapi header `ip_vs.h`: sent to where it was going, without a real server.
+const IP_VS_CONN_F_BYPASS: u32 = 0x4;
+
+/// `IP_VS_DEST_F_AVAILABLE` of `include/net/ip_vs.h`.
+const IP_VS_DEST_F_AVAILABLE: u8 = 0x1;
+/// `IP_VS_DEST_F_OVERLOAD` of `include/net/ip_vs.h`.
+const IP_VS_DEST_F_OVERLOAD: u32 = 0x2;
+/// `IP_VS_HDR_ICMP` of `include/net/ip_vs.h`.
+const IP_VS_HDR_ICMP: u32 = 0x2;
+
+/// Bound of the walk over the real servers of a service, for the verifier and for whoever waits.
+const MAX_DESTS: u32 = 256;
+
 /// Bound of the walk over CPUs, for the verifier: Debian's kernels are built for as many.
 const MAX_CPUS: u32 = 8192;
 
@@ -19,6 +49,8 @@ const MAX_CPUS: u32 = 8192;
 const AF_INET: u16 = 2;
 /// `IPPROTO_TCP` of the uapi header `in.h`.
 const IPPROTO_TCP: u8 = 6;
+/// `IPPROTO_ICMPV6` of the uapi header `in6.h`.
+const IPPROTO_ICMPV6: u8 = 58;
 /// Bytes of an IPv6 header without extensions.
 const IPV6_HEADER_BYTES: u32 = 40;
 
@@ -53,18 +85,72 @@ impl Conn {
         Ok(in_pkts == 0 && self.state()? == 0)
     }
 
-    /// Whether the connection belongs to the observed network namespace.
-    pub(crate) fn is_observed(self) -> Result<bool, Loss> {
-        is_observed(read(self.0, frozen!(LAYOUT.conn.ipvs))?)
+    /// The connection's network namespace, if it is observed.
+    #[inline(always)]
+    pub(crate) fn observed_netns(self) -> Result<Option<u32>, Loss> {
+        observed_netns(read(self.0, frozen!(LAYOUT.conn.ipvs))?)
     }
 
-    /// The identity of the real server that the connection goes to.
-    pub(crate) fn server_key(self) -> Result<ServerKey, Loss> {
-        let dest = Dest(read(self.0, frozen!(LAYOUT.conn.dest))?);
+    #[inline(always)]
+    pub(crate) fn is_tcp(self) -> Result<bool, Loss> {
+        let protocol: u16 = read(self.0, frozen!(LAYOUT.conn.protocol))?;
+        Ok(protocol == u16::from(IPPROTO_TCP))
+    }
+
+    /// Whether the expiry that begins now is the connection's end: nobody else holds it and it controls no other.
+    #[inline(always)]
+    pub(crate) fn is_unused(self) -> Result<bool, Loss> {
+        let references: u32 = read(self.0, frozen!(LAYOUT.conn.refcnt))?;
+        let controlled: u32 = read(self.0, frozen!(LAYOUT.conn.n_control))?;
+        Ok(references == 1 && controlled == 0)
+    }
+
+    /// Of the client's endpoint and the virtual port, to tell connections at one address apart.
+    #[inline(always)]
+    pub(crate) fn fingerprint(self) -> Result<u32, Loss> {
+        let address: [u32; 4] = read(self.0, frozen!(LAYOUT.conn.caddr))?;
+        let client: u16 = read(self.0, frozen!(LAYOUT.conn.cport))?;
+        let service: u16 = read(self.0, frozen!(LAYOUT.conn.vport))?;
+        let is_v4 = self.family()? == AF_INET;
+        Ok(fingerprint(address, is_v4, client, service))
+    }
+
+    /// The identity of the real server that the connection in `netns` goes to, or of the bypass of its service.
+    #[inline(always)]
+    pub(crate) fn server_key(self, netns: u32) -> Result<ServerKey, Loss> {
+        let dest = self.dest()?;
+        let family = self.family()?;
         if dest.0 == 0 {
+            return self.bypass_key(netns, family);
+        }
+        dest.key(netns, family)
+    }
+
+    /// The pseudo-server of what a service of a firewall mark lets through to where it was going.
+    #[inline(always)]
+    fn bypass_key(self, netns: u32, family: u16) -> Result<ServerKey, Loss> {
+        let firewall_mark: u32 = read(self.0, frozen!(LAYOUT.conn.fwmark))?;
+        if self.flags()? & IP_VS_CONN_F_FWD_MASK != IP_VS_CONN_F_BYPASS || firewall_mark == 0 {
             return Err(Loss::Unbound);
         }
-        dest.key(self.family()?)
+        Ok(ServerKey {
+            virtual_address: [0; 16],
+            address: [0; 16],
+            netns,
+            firewall_mark,
+            family,
+            protocol: 0,
+            virtual_port: 0,
+            port: 0,
+            server_family: family,
+            written: 0,
+        })
+    }
+
+    /// Its real server; a null pointer if it has none.
+    #[inline(always)]
+    pub(crate) fn dest(self) -> Result<Dest, Loss> {
+        read(self.0, frozen!(LAYOUT.conn.dest)).map(Dest)
     }
 
     fn family(self) -> Result<u16, Loss> {
@@ -82,13 +168,29 @@ impl Conn {
 pub(crate) struct Dest(pub(crate) u64);
 
 impl Dest {
-    /// Its identity under a service of `service_family`.
+    /// Whether it is part of its service.
     #[inline(always)]
-    pub(crate) fn key(self, service_family: u16) -> Result<ServerKey, Loss> {
+    pub(crate) fn is_available(self) -> Result<bool, Loss> {
+        let flags: u8 = read(self.0, frozen!(LAYOUT.status.available))?;
+        Ok(flags & IP_VS_DEST_F_AVAILABLE != 0)
+    }
+
+    /// Whether it would be given connections if its threshold let it.
+    #[inline(always)]
+    fn is_overloaded(self) -> Result<bool, Loss> {
+        let flags: u32 = read(self.0, frozen!(LAYOUT.status.flags))?;
+        let weight: i32 = read(self.0, frozen!(LAYOUT.status.weight))?;
+        Ok(flags & IP_VS_DEST_F_OVERLOAD != 0 && weight > 0)
+    }
+
+    /// Its identity under a service of `service_family` in `netns`.
+    #[inline(always)]
+    pub(crate) fn key(self, netns: u32, service_family: u16) -> Result<ServerKey, Loss> {
         let server_family = read(self.0, frozen!(LAYOUT.dest.af))?;
         let mut key = ServerKey {
             virtual_address: [0; 16],
             address: read_address(self.0, frozen!(LAYOUT.dest.addr), server_family)?,
+            netns,
             firewall_mark: read(self.0, frozen!(LAYOUT.dest.vfwmark))?,
             family: service_family,
             protocol: 0,
@@ -143,16 +245,36 @@ pub(crate) fn live_counters(
 pub(crate) struct Service(pub(crate) u64);
 
 impl Service {
-    /// Whether the service belongs to the observed network namespace.
-    pub(crate) fn is_observed(self) -> Result<bool, Loss> {
-        is_observed(read(self.0, frozen!(LAYOUT.service.ipvs))?)
+    /// Whether a real server would be given connections if its threshold let it; asked of the first [`MAX_DESTS`] only.
+    #[inline(always)]
+    pub(crate) fn is_overloaded(self) -> Result<bool, Loss> {
+        let head = self.0 + u64::from(frozen!(LAYOUT.status.destinations.offset));
+        let mut node: u64 = read_at(head)?;
+        for _ in 0..MAX_DESTS {
+            if node == head {
+                break;
+            }
+            if Dest(node - u64::from(frozen!(LAYOUT.status.n_list.offset))).is_overloaded()? {
+                return Ok(true);
+            }
+            node = read_at(node)?;
+        }
+        Ok(false)
     }
 
-    /// The identity of the service itself, with no real server.
-    pub(crate) fn key(self) -> Result<ServerKey, Loss> {
+    /// The service's network namespace, if it is observed.
+    #[inline(always)]
+    pub(crate) fn observed_netns(self) -> Result<Option<u32>, Loss> {
+        observed_netns(read(self.0, frozen!(LAYOUT.service.ipvs))?)
+    }
+
+    /// The identity of the service itself in `netns`, with no real server.
+    #[inline(always)]
+    pub(crate) fn key(self, netns: u32) -> Result<ServerKey, Loss> {
         let mut key = ServerKey {
             virtual_address: [0; 16],
             address: [0; 16],
+            netns,
             firewall_mark: read(self.0, frozen!(LAYOUT.service.fwmark))?,
             family: read(self.0, frozen!(LAYOUT.service.af))?,
             protocol: 0,
@@ -188,9 +310,14 @@ impl Segment {
     pub(crate) fn read(ctx: &ProbeContext, conn: Conn) -> Result<Self, Loss> {
         let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
         let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+        Self::behind(skb, data, network_header_bytes(ctx, conn, data)?)
+    }
+
+    /// Reads the header of the packet `skb` behind so many bytes.
+    #[inline(always)]
+    fn behind(skb: u64, data: u64, network_bytes: u32) -> Result<Self, Loss> {
         let len: u32 = read(skb, frozen!(LAYOUT.skb.len))?;
         let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len))?;
-        let network_bytes = network_header_bytes(ctx, conn, data)?;
         // Data offset and flags are the 13th and 14th byte.
         let transport = u64::from(network_bytes);
         if network_bytes + 20 > len.wrapping_sub(data_len) {
@@ -217,6 +344,53 @@ impl Segment {
     }
 }
 
+/// `struct sk_buff *` of a packet in the hook, with the `struct ip_vs_iphdr *` that says where its headers are.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    pub(crate) skb: u64,
+    pub(crate) iphdr: u64,
+}
+
+impl Packet {
+    /// Whether its headers are those of the packet that an ICMP error is about.
+    #[inline(always)]
+    pub(crate) fn is_icmp(self) -> Result<bool, Loss> {
+        let flags: u32 = read(self.iphdr, frozen!(LAYOUT.iphdr_flags))?;
+        Ok(flags & IP_VS_HDR_ICMP != 0)
+    }
+
+    /// Its TCP header.
+    #[inline(always)]
+    pub(crate) fn segment(self) -> Result<Segment, Loss> {
+        let data: u64 = read(self.skb, frozen!(LAYOUT.skb.data))?;
+        Segment::behind(self.skb, data, read(self.iphdr, frozen!(LAYOUT.iphdr_len))?)
+    }
+}
+
+/// Whether the packet `skb` is an ICMP error that says nobody is there: the destination is unreachable, and not for want of
+/// a fragment.
+#[inline(always)]
+pub(crate) fn is_unreachable(skb: u64, is_v6: bool) -> Result<bool, Loss> {
+    /// `ICMP_DEST_UNREACH` of the uapi header `icmp.h`.
+    const ICMP_DEST_UNREACH: u8 = 3;
+    /// `ICMP_FRAG_NEEDED` of the uapi header `icmp.h`.
+    const ICMP_FRAG_NEEDED: u8 = 4;
+    /// `ICMPV6_DEST_UNREACH` of the uapi header `icmpv6.h`.
+    const ICMPV6_DEST_UNREACH: u8 = 1;
+    let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+    if is_v6 {
+        let [next_header]: [u8; 1] = read_at(data + 6)?;
+        if next_header != IPPROTO_ICMPV6 {
+            return Err(Loss::HeaderUnreadable);
+        }
+        let [kind]: [u8; 1] = read_at(data + u64::from(IPV6_HEADER_BYTES))?;
+        return Ok(kind == ICMPV6_DEST_UNREACH);
+    }
+    let [version_and_words]: [u8; 1] = read_at(data)?;
+    let [kind, code]: [u8; 2] = read_at(data + u64::from(version_and_words & 0xf) * 4)?;
+    Ok(kind == ICMP_DEST_UNREACH && code != ICMP_FRAG_NEEDED)
+}
+
 /// The kernel's own count where it passes one; before that it takes IPv6 headers to have no extensions.
 #[inline(always)]
 fn network_header_bytes(ctx: &ProbeContext, conn: Conn, data: u64) -> Result<u32, Loss> {
@@ -235,10 +409,79 @@ fn network_header_bytes(ctx: &ProbeContext, conn: Conn, data: u64) -> Result<u32
     Ok(u32::from(version_and_words & 0xf) * 4)
 }
 
-fn is_observed(netns_ipvs: u64) -> Result<bool, Loss> {
+/// See [`Conn::fingerprint`].
+#[inline(always)]
+fn fingerprint([a, b, c, d]: [u32; 4], is_v4: bool, client: u16, service: u16) -> u32 {
+    /// Odd, so that no bit is lost.
+    const SPREAD: u32 = 0x9e37_79b1;
+    let ports = (u32::from(client) << 16) | u32::from(service);
+    let address = if is_v4 {
+        a
+    } else {
+        a ^ b.rotate_left(8) ^ c.rotate_left(16) ^ d.rotate_left(24)
+    };
+    address.wrapping_mul(SPREAD) ^ ports
+}
+
+/// A TCP packet from a client that has no connection and opens none.
+pub(crate) struct Orphan {
+    /// As its connection would have it.
+    pub(crate) fingerprint: u32,
+    /// As [`ServerKey`] keeps it.
+    pub(crate) virtual_address: [u8; 16],
+}
+
+impl Orphan {
+    /// Reads the headers of the packet `skb`; `None` for any other.
+    #[inline(always)]
+    pub(crate) fn read(skb: u64, family: u32) -> Result<Option<Self>, Loss> {
+        let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+        let is_v4 = family == u32::from(AF_INET);
+        let (network_bytes, [protocol]): (u32, [u8; 1]) = if is_v4 {
+            let [version_and_words]: [u8; 1] = read_at(data)?;
+            (u32::from(version_and_words & 0xf) * 4, read_at(data + 9)?)
+        } else {
+            (IPV6_HEADER_BYTES, read_at(data + 6)?)
+        };
+        // Of an ICMP error it is not the packet's own.
+        if protocol != IPPROTO_TCP {
+            return Ok(None);
+        }
+        let len: u32 = read(skb, frozen!(LAYOUT.skb.len))?;
+        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len))?;
+        if network_bytes + 20 > len.wrapping_sub(data_len) {
+            return Err(Loss::HeaderUnreadable);
+        }
+        let transport = data + u64::from(network_bytes);
+        let [flags]: [u8; 1] = read_at(transport + 13)?;
+        if flags & Segment::SYN != 0 {
+            return Ok(None);
+        }
+        let [client, service]: [u16; 2] = read_at(transport)?;
+        let mut address = [0; 4];
+        let mut virtual_address = [0; 16];
+        if is_v4 {
+            address[0] = read_at(data + 12)?;
+            let v4: [u8; 4] = read_at(data + 16)?;
+            virtual_address[..4].copy_from_slice(&v4);
+        } else {
+            address = read_at(data + 8)?;
+            virtual_address = read_at(data + 24)?;
+        }
+        Ok(Some(Self {
+            fingerprint: fingerprint(address, is_v4, client, service),
+            virtual_address,
+        }))
+    }
+}
+
+/// The inode number of the namespace of a `struct netns_ipvs`, if it is observed.
+#[inline(always)]
+pub(crate) fn observed_netns(netns_ipvs: u64) -> Result<Option<u32>, Loss> {
     let net: u64 = read(netns_ipvs, frozen!(LAYOUT.netns_ipvs_net))?;
     let inum: u32 = read(net, frozen!(LAYOUT.net_inum))?;
-    Ok(inum == frozen!(SETTINGS.netns))
+    let observed = frozen!(SETTINGS.netns);
+    Ok((observed == 0 || observed == inum).then_some(inum))
 }
 
 /// An address as [`ServerKey`] keeps it.
@@ -259,8 +502,9 @@ fn read<T>(base: u64, field: Field) -> Result<T, Loss> {
     read_at(base + u64::from(field.offset))
 }
 
+/// What lies at `address`.
 #[inline(always)]
-fn read_at<T>(address: u64) -> Result<T, Loss> {
+pub(crate) fn read_at<T>(address: u64) -> Result<T, Loss> {
     // SAFETY: the helper checks the address and fails on one that is not mapped; every type read here takes any bit pattern.
     unsafe { bpf_probe_read_kernel(address as *const T) }.map_err(|_| Loss::Unreadable)
 }

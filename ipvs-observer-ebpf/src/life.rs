@@ -5,12 +5,19 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use ipvs_observer_common::{Connection, Loss, Measure, phase};
+use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 
 use crate::{
-    kread::{Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_CONN_F_SYNC, IP_VS_CONN_F_TEMPLATE},
-    maps::CONNECTIONS,
-    record::{count, count_loss, map_loss, observe, settle, slot_of},
+    connections::{self, record_of},
+    kread::{
+        Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_CONN_F_SYNC, IP_VS_CONN_F_TEMPLATE, IP_VS_TCP_S_CLOSE,
+        IP_VS_TCP_S_SYN_RECV,
+    },
+    late::remember,
+    pairing::now_ns,
+    record::{count, count_loss, is_on, observe, settle},
+    slots::slot_of,
+    transition::count_reset,
 };
 
 /// `struct ip_vs_conn *ip_vs_conn_new(const struct ip_vs_conn_param *p, …)`, 5.16 to 7.2.
@@ -22,15 +29,32 @@ fn ip_vs_conn_new(ctx: RetProbeContext) -> u32 {
 }
 
 fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
-    /// Not a connection, or one that is not new: its first packet tells.
-    const OTHERS: u32 = IP_VS_CONN_F_TEMPLATE | IP_VS_CONN_F_SYNC;
     let conn = Conn(ctx.ret());
-    if conn.0 == 0 || conn.flags()? & OTHERS != 0 || !conn.is_observed()? {
+    if conn.0 == 0 {
         return Ok(());
     }
-    let slot = track(conn, true)?;
-    debug!(ctx, "connection {:x} goes to slot {}", conn.0, slot);
-    Ok(())
+    let flags = conn.flags()?;
+    // Neither is a new connection: of one that the sync daemon made, the first packet makes the record.
+    let other = if flags & IP_VS_CONN_F_SYNC != 0 {
+        Event::Synchronised
+    } else if flags & IP_VS_CONN_F_TEMPLATE != 0 {
+        Event::PersistenceMiss
+    } else {
+        if conn.observed_netns()?.is_none() {
+            return Ok(());
+        }
+        let slot = track(conn, true)?;
+        debug!(ctx, "connection {:x} goes to slot {}", conn.0, slot);
+        if flags & IP_VS_CONN_F_ONE_PACKET != 0 {
+            return count(slot, Event::OnePacket);
+        }
+        return Ok(());
+    };
+    // Templates that the sync daemon made are no miss of anybody.
+    if flags & IP_VS_CONN_F_SYNC != 0 && flags & IP_VS_CONN_F_TEMPLATE != 0 {
+        return Ok(());
+    }
+    count_for_connection(conn, other)
 }
 
 /// `void ip_vs_conn_expire(struct timer_list *t)`, 5.16 to 7.2.
@@ -43,12 +67,32 @@ fn ip_vs_conn_expire(ctx: ProbeContext) -> u32 {
 
 fn try_conn_expire(ctx: &ProbeContext) -> Result<(), Loss> {
     let conn = Conn::from_timer(ctx.arg(0).ok_or(Loss::Unreadable)?);
-    if conn.flags()? & IP_VS_CONN_F_ONE_PACKET == 0 || record_of(conn).is_none() {
+    let flags = conn.flags()?;
+    let record = record_of(conn);
+    if flags & IP_VS_CONN_F_ONE_PACKET != 0 {
+        return match record {
+            // SAFETY: see `record_of`.
+            Some(record) => end(conn, unsafe { (*record).slot }),
+            None => Ok(()),
+        };
+    }
+    if record.is_none() && flags & IP_VS_CONN_F_TEMPLATE == 0 {
+        return expired_unseen(conn);
+    }
+    Ok(())
+}
+
+/// A half-open connection whose record made room for another was not answered all the same.
+#[inline(never)]
+fn expired_unseen(conn: Conn) -> Result<(), Loss> {
+    if conn.state()? != IP_VS_TCP_S_SYN_RECV || !conn.is_tcp()? || !conn.is_unused()? {
         return Ok(());
     }
-    CONNECTIONS
-        .remove(&conn.0)
-        .map_err(|error| map_loss(error, Loss::Map))
+    let Some(netns) = conn.observed_netns()? else {
+        return Ok(());
+    };
+    count_loss(Loss::HalfOpenEvicted);
+    count(slot_of(&conn.server_key(netns)?)?, Event::Unanswered)
 }
 
 /// `static void ip_vs_conn_rcu_free(struct rcu_head *head)`, 5.16 to 7.2: once for each connection that is not one-packet.
@@ -64,22 +108,52 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
     };
     // SAFETY: the connection is unlinked, so no packet of it is in flight on another CPU.
     let record = unsafe { &mut *record };
-    let unanswered = matches!(record.phase, phase::SYN | phase::SYN_ACK);
     let slot = record.slot;
+    if record.fingerprint != conn.fingerprint()? {
+        count_loss(Loss::Stale);
+        return end(conn, slot);
+    }
+    let unanswered = matches!(record.phase, phase::SYN | phase::SYN_ACK);
     let settled = settle_duration(record);
-    CONNECTIONS
-        .remove(&conn.0)
-        .map_err(|error| map_loss(error, Loss::Map))?;
+    let was_reset = conn.state()? == IP_VS_TCP_S_CLOSE && conn.is_tcp()?;
+    if was_reset {
+        count_reset(record)?;
+    }
+    remember(record.fingerprint, slot)?;
+    end(conn, slot)?;
     if unanswered {
-        count(slot, |counters| counters.unanswered += 1)?;
+        count(slot, Event::Unanswered)?;
     }
     settled
 }
 
-/// The record of `conn`, if it has one.
+/// Takes the record of `conn` away.
 #[inline(always)]
-pub(crate) fn record_of(conn: Conn) -> Option<*mut Connection> {
-    CONNECTIONS.get_ptr_mut(&conn.0)
+fn end(conn: Conn, slot: u32) -> Result<(), Loss> {
+    connections::remove(conn)?;
+    count(slot, Event::RecordEnded)
+}
+
+/// The slot of the server that `conn` goes to; none if its network namespace is not observed.
+#[inline(always)]
+pub(crate) fn slot_of_connection(conn: Conn) -> Result<Option<u32>, Loss> {
+    if let Some(record) = record_of(conn) {
+        // SAFETY: the slot is written before the record is inserted; the caller holds the connection.
+        return Ok(Some(unsafe { (*record).slot }));
+    }
+    match conn.observed_netns()? {
+        Some(netns) => slot_of(&conn.server_key(netns)?).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Counts `event` for the server that `conn` goes to.
+#[inline(always)]
+pub(crate) fn count_for_connection(conn: Conn, event: Event) -> Result<(), Loss> {
+    match slot_of_connection(conn)? {
+        Some(slot) => count(slot, event),
+        None => Ok(()),
+    }
 }
 
 /// Makes a record for `conn` in place of any other, and gives its slot.
@@ -87,25 +161,33 @@ pub(crate) fn record_of(conn: Conn) -> Option<*mut Connection> {
 /// A connection that cannot be given to a server is a loss; it gets a record all the same, so that it is one only once.
 #[inline(always)]
 pub(crate) fn track(conn: Conn, is_fresh: bool) -> Result<u32, Loss> {
-    let slot = match conn.server_key().and_then(|key| slot_of(&key)) {
+    let netns = conn.observed_netns()?.ok_or(Loss::Unreadable)?;
+    let slot = match conn.server_key(netns).and_then(|key| slot_of(&key)) {
         Ok(slot) => slot,
         Err(loss) => {
             count_loss(loss);
             Connection::NO_SLOT
         }
     };
+    let fingerprint = conn.fingerprint()?;
     let is_new = is_fresh && slot != Connection::NO_SLOT;
-    let record = if is_new {
-        Connection::fresh(slot)
+    let mut record = if is_new {
+        Connection::fresh(slot, fingerprint)
     } else {
-        Connection::preexisting(slot)
+        Connection::preexisting(slot, fingerprint)
     };
-    CONNECTIONS
-        .insert(&conn.0, &record, 0)
-        .map_err(|error| map_loss(error, Loss::ConnectionsFull))?;
+    if is_on(Measure::Response) && !is_new {
+        record.phase = phase::TURNS;
+    }
+    if is_new {
+        record.flags |= Connection::HALF_OPEN;
+    }
+    record.last_ns = now_ns();
+    connections::insert(conn, &record)?;
+    count(slot, Event::RecordMade)?;
     // Not before: without room for a record every packet comes here.
     if !is_new {
-        count(slot, |counters| counters.preexisting += 1)?;
+        count(slot, Event::Preexisting)?;
     }
     Ok(slot)
 }

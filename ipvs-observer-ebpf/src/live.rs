@@ -35,7 +35,7 @@ fn try_fill_service(ctx: &ProbeContext) -> Result<(), Loss> {
     )?;
     let entry = next_entry()?;
     // SAFETY: see `next_entry`.
-    unsafe { (*entry).key = service.key()? };
+    unsafe { (*entry).key = service.key(0)? };
     publish(entry, counters)
 }
 
@@ -57,7 +57,7 @@ fn try_fill_dest(ctx: &ProbeContext) -> Result<(), Loss> {
     )?;
     let entry = next_entry()?;
     // SAFETY: see `next_entry`.
-    unsafe { (*entry).key = dest.key(0)? };
+    unsafe { (*entry).key = dest.key(0, 0)? };
     publish(entry, counters)
 }
 
@@ -65,9 +65,10 @@ fn try_fill_dest(ctx: &ProbeContext) -> Result<(), Loss> {
 const IDS_BYTES: u32 = 8;
 const _: () = assert!(size_of::<bpf_pidns_info>() == IDS_BYTES as usize);
 
-/// Whether this is a system call of the agent: a dump is filled while its owner sends or receives.
+/// Whether this is a system call of the agent: a dump is filled while its owner sends or receives, a file while its
+/// owner reads.
 #[inline(always)]
-fn is_asked_by_agent() -> bool {
+pub(crate) fn is_asked_by_agent() -> bool {
     let device = frozen!(SETTINGS.pid_namespace_device);
     let inode = frozen!(SETTINGS.pid_namespace_inode);
     let mut ids = bpf_pidns_info { pid: 0, tgid: 0 };

@@ -6,6 +6,11 @@
 
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "this target has atomic adds, and no other way to ask for one"
+)]
 #![expect(
     unsafe_code,
     reason = "programs read kernel memory and write into maps by pointer"
@@ -19,14 +24,24 @@
     reason = "the signature of a program is aya's"
 )]
 
+mod connections;
+mod defence;
+mod drops;
+mod forward;
+mod frames;
 mod globals;
+mod icmp;
 mod kread;
+mod late;
 mod life;
 mod live;
 mod maps;
 mod pairing;
+mod persistence;
 mod record;
 mod schedule;
+mod slots;
+mod sweep;
 mod transition;
 
 /// Which kernel helpers may be called: those that ask for a GPL-compatible licence.

@@ -4,22 +4,47 @@
 //! a per-CPU map cannot be mapped, and each bpf(2) read of one keeps the probes of that CPU from running for a moment.
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
-    macros::map,
-    maps::{Array, HashMap, Queue},
+    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
+    btf_maps::{self, ArrayOfMaps},
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LruHashMap, Queue},
 };
 use ipvs_observer_common::{
-    Connection, Control, CpuBlock, LIVE_ENTRIES, LiveEntry, ServerBlock, ServerKey,
-    maps::MAX_CONNECTIONS,
+    Bucket, Coarse, Control, Counters, CpuBlock, Ended, Fine, LIVE_ENTRIES, LiveEntry, Medium,
+    ServerKey, Swept, maps::MAX_CHUNKS,
 };
 
-use crate::pairing::Entry;
+use crate::{frames::CpuFrames, pairing::Entry};
 
-/// Slots × CPUs; the agent sets the size from the table and the number of CPUs.
-#[map]
-pub(crate) static SERVERS: Array<ServerBlock> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+const OUTER: usize = MAX_CHUNKS as usize;
+/// The agent makes each chunk as large as its partitions ask for.
+const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 
-/// Slots; written once, when a slot is given to a server.
+/// A chunk of elements of `N` words. Before 6.2 the kernel takes chunks only if their template is not declared to hold
+/// a structure (`timer_off` in `bpf_map_meta_equal`), since the agent's own arrays are declared to hold nothing.
+pub(crate) type Chunk<const N: usize> = btf_maps::Array<[u64; N], 1, INNER>;
+
+const fn words<T>() -> usize {
+    size_of::<T>() / size_of::<u64>()
+}
+
+/// Chunks of [`Counters`], which the agent adds as the table grows.
+#[btf_map]
+pub(crate) static COUNTERS: ArrayOfMaps<Chunk<{ words::<Counters>() }>, OUTER> = ArrayOfMaps::new();
+
+/// As [`COUNTERS`], of [`Fine`] histograms if octaves are cut so finely; empty otherwise, as the next two.
+#[btf_map]
+pub(crate) static FINE: ArrayOfMaps<Chunk<{ words::<Fine>() }>, OUTER> = ArrayOfMaps::new();
+
+/// See [`FINE`].
+#[btf_map]
+pub(crate) static MEDIUM: ArrayOfMaps<Chunk<{ words::<Medium>() }>, OUTER> = ArrayOfMaps::new();
+
+/// See [`FINE`].
+#[btf_map]
+pub(crate) static COARSE: ArrayOfMaps<Chunk<{ words::<Coarse>() }>, OUTER> = ArrayOfMaps::new();
+
+/// Slots; written when a slot is given to a server.
 #[map]
 pub(crate) static SERVER_KEYS: Array<ServerKey> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -39,14 +64,21 @@ pub(crate) static SLOTS: HashMap<ServerKey, u32> = HashMap::with_max_entries(1, 
 #[map]
 pub(crate) static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(1, 0);
 
-/// Preallocated, since allocation inside a probe is not safe before 6.1.
+/// See `Bucket`: `connections` finds and makes records there.
 #[map]
-pub(crate) static CONNECTIONS: HashMap<u64, Connection> =
-    HashMap::with_max_entries(MAX_CONNECTIONS, 0);
+pub(crate) static CONNECTIONS: Array<Bucket> = Array::with_max_entries(1, 0);
 
-/// Calls that have not returned: at most one for each task and interrupt level that is inside `ip_vs_schedule` or `ip_vs_leave`.
+/// Calls that have not returned: at most one for each task and interrupt level that is inside a function that is paired.
 #[map]
 pub(crate) static ENTRIES: HashMap<u64, Entry> = HashMap::with_max_entries(4096, 0);
+
+/// Services found for packets of which it is not known yet what becomes; by the stack that they are on.
+#[map]
+pub(crate) static FOUND: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// CPUs that may run.
+#[map]
+pub(crate) static FRAMES: Array<CpuFrames> = Array::with_max_entries(1, 0);
 
 /// Written only while the agent itself dumps the table.
 #[map]
@@ -55,3 +87,11 @@ pub(crate) static LIVE: Array<LiveEntry> = Array::with_max_entries(LIVE_ENTRIES,
 /// Entries ever written to [`LIVE`].
 #[map]
 pub(crate) static LIVE_WRITTEN: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Slots; written only while the agent itself reads the file of connections.
+#[map]
+pub(crate) static SWEPT: Array<Swept> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Written where a connection ends, read by packets that have none.
+#[map]
+pub(crate) static ENDED: Array<Ended> = Array::with_max_entries(1, 0);

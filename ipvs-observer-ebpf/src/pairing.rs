@@ -18,17 +18,18 @@ use crate::{maps::ENTRIES, record::map_loss};
 pub(crate) struct Entry {
     /// Time of the call.
     pub(crate) at_ns: u64,
-    /// Its first argument, the service.
-    pub(crate) service: u64,
+    /// Two of its arguments, as its probe chose.
+    pub(crate) kept: [u64; 2],
 }
 
-/// Remembers the call that `ctx` enters.
+/// Remembers the call that `ctx` enters, and its arguments at two positions.
 #[inline(always)]
-pub(crate) fn enter(ctx: &ProbeContext) -> Result<(), Loss> {
+pub(crate) fn enter(ctx: &ProbeContext, kept: [usize; 2]) -> Result<(), Loss> {
     let key = stack_pointer(ctx.regs);
+    let argument = |position| ctx.arg(position).ok_or(Loss::Unreadable);
     let entry = Entry {
         at_ns: now_ns(),
-        service: ctx.arg(0).ok_or(Loss::Unreadable)?,
+        kept: [argument(kept[0])?, argument(kept[1])?],
     };
     ENTRIES
         .insert(&key, &entry, 0)
@@ -38,7 +39,7 @@ pub(crate) fn enter(ctx: &ProbeContext) -> Result<(), Loss> {
 /// Takes back what [`enter`] remembered of the call that `ctx` leaves.
 #[inline(always)]
 pub(crate) fn leave(ctx: &RetProbeContext) -> Result<Entry, Loss> {
-    let key = stack_pointer(ctx.regs).wrapping_sub(POPPED_BY_RETURN_BYTES);
+    let key = stack_pointer_of_call(ctx.regs);
     // SAFETY: a key belongs to one call, so no other program changes the element while it is read.
     let entry = unsafe { ENTRIES.get(&key) }
         .copied()
@@ -66,8 +67,15 @@ const POPPED_BY_RETURN_BYTES: u64 = 8;
 #[cfg(not(bpf_target_arch = "x86_64"))]
 const POPPED_BY_RETURN_BYTES: u64 = 0;
 
+/// Where the stack began for the call that these registers leave.
 #[inline(always)]
-fn stack_pointer(regs: *mut pt_regs) -> u64 {
+pub(crate) fn stack_pointer_of_call(regs: *mut pt_regs) -> u64 {
+    stack_pointer(regs).wrapping_sub(POPPED_BY_RETURN_BYTES)
+}
+
+/// Where the stack begins for the call that these registers enter.
+#[inline(always)]
+pub(crate) fn stack_pointer(regs: *mut pt_regs) -> u64 {
     // SAFETY: the context of a probe points to its saved registers, which live as long as the program runs.
     let regs = unsafe { &*regs };
     #[cfg(bpf_target_arch = "x86_64")]

@@ -1,31 +1,47 @@
-//! Writes what the agent reads: a server's slot, its counters and histograms, the losses.
+//! Writes what the agent reads: counters and histograms of a server, losses.
 //!
-//! Adds are plain: a CPU runs one kprobe program at a time and writes its own partition only.
+//! A CPU runs one kprobe program at a time, so that adds to a partition of its own are plain; where CPUs share a
+//! partition they are atomic, and two extremes that meet may leave the lesser one.
 
-use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::{btf_maps::ArrayOfMaps, helpers::bpf_get_smp_processor_id};
 use ipvs_observer_common::{
-    Connection, Counters, CpuBlock, Loss, Measure, SLOTS as BUCKET_SLOTS, ServerBlock, ServerKey,
-    bucket_of,
+    COARSEST_GROUPING_BITS, Connection, CpuBlock, Event, FINEST_GROUPING_BITS, Histogram, Loss,
+    Measure, OFF, buckets, maps::CHUNK_SLOTS,
 };
 
 use crate::{
     globals::frozen,
-    maps::{CONTROL, CPUS, FREE_SLOTS, SERVER_KEYS, SERVERS, SLOTS},
+    maps::{COARSE, CONTROL, COUNTERS, CPUS, Chunk, FINE, MEDIUM},
 };
-
-/// Fails an insert that finds the key (`BPF_NOEXIST` of the uapi header `bpf.h`).
-const BPF_NOEXIST: u64 = 1;
 
 /// `EBUSY`, negated as helpers return it.
 const EBUSY: i32 = -16;
 
-/// Counts a packet of the observed network namespace.
+/// Counts a packet of the observed network namespace, and remembers it until the next.
 #[inline(always)]
-pub(crate) fn count_transition() {
+pub(crate) fn count_transition(skb: u64, slot: u32) {
     if let Some(block) = cpu_block() {
         // SAFETY: see `cpu_block`.
-        unsafe { (*block).transitions += 1 };
+        let block = unsafe { &mut *block };
+        block.transitions += 1;
+        block.packet = skb;
+        block.slot = slot;
     }
+}
+
+/// The slot of the real server that the packet `skb` goes to, if it is the newest that this CPU remembers; it does so no
+/// more then.
+#[inline(always)]
+pub(crate) fn take_newest(skb: u64) -> Option<u32> {
+    // SAFETY: see `cpu_block`.
+    let block = unsafe { &mut *cpu_block()? };
+    if block.packet != skb {
+        return None;
+    }
+    block.packet = 0;
+    Some(block.slot)
 }
 
 /// The loss that the error of a map's helper stands for: `otherwise`, unless the map was locked.
@@ -59,85 +75,135 @@ pub(crate) fn count_loss(loss: Loss) {
     }
 }
 
-/// Changes the counters of the server in `slot`.
+/// Counts `event` for the server in `slot`.
 #[inline(always)]
-pub(crate) fn count(slot: u32, change: impl FnOnce(&mut Counters)) -> Result<(), Loss> {
+pub(crate) fn count(slot: u32, event: Event) -> Result<(), Loss> {
     if slot == Connection::NO_SLOT {
         return Ok(());
     }
-    let block = server_block(slot)?;
-    // SAFETY: see `server_block`.
-    change(unsafe { &mut (*block).counters });
+    let counters = COUNTERS
+        .get_value_ptr_mut(slot / CHUNK_SLOTS, &place(slot))
+        .ok_or(Loss::Map)?;
+    // SAFETY: the element lives as long as the map.
+    let count = unsafe { &raw mut (*counters)[event as usize] };
+    // SAFETY: as above.
+    unsafe { add(count, 1) };
     Ok(())
+}
+
+/// Whether `measure` is wanted.
+#[inline(always)]
+pub(crate) fn is_on(measure: Measure) -> bool {
+    frozen!(SETTINGS.positions[measure as usize]) != OFF
 }
 
 /// Records one value of `measure` for the server in `slot`.
 #[inline(always)]
 pub(crate) fn observe(slot: u32, measure: Measure, value_ns: u64) -> Result<(), Loss> {
-    if slot == Connection::NO_SLOT {
+    let position = frozen!(SETTINGS.positions[measure as usize]);
+    if position == OFF || slot == Connection::NO_SLOT {
         return Ok(());
     }
-    let block = server_block(slot)?;
+    let index = place(slot) * frozen!(SETTINGS.measures) + u32::from(position);
+    match frozen!(SETTINGS.grouping_bits) {
+        FINEST_GROUPING_BITS => {
+            add_value::<FINEST_GROUPING_BITS, { buckets(FINEST_GROUPING_BITS) }, _, _>(
+                &FINE, slot, index, measure, value_ns,
+            )
+        }
+        COARSEST_GROUPING_BITS => {
+            add_value::<COARSEST_GROUPING_BITS, { buckets(COARSEST_GROUPING_BITS) }, _, _>(
+                &COARSE, slot, index, measure, value_ns,
+            )
+        }
+        _ => add_value::<4, { buckets(4) }, _, _>(&MEDIUM, slot, index, measure, value_ns),
+    }
+}
+
+#[inline(always)]
+fn add_value<const GROUPING_BITS: u32, const N: usize, const WORDS: usize, const OUTER: usize>(
+    chunks: &ArrayOfMaps<Chunk<WORDS>, OUTER>,
+    slot: u32,
+    index: u32,
+    measure: Measure,
+    value_ns: u64,
+) -> Result<(), Loss> {
     let bank = match CONTROL.get(0) {
         Some(control) => (control.epoch & 1) as usize,
         None => return Err(Loss::Map),
     };
-    // SAFETY: see `server_block`.
-    let histogram = unsafe { &mut (*block).histograms[measure as usize] };
-    let bucket = bucket_of(measure.range(), value_ns);
-    if bucket >= BUCKET_SLOTS {
+    let bucket = measure.scale(GROUPING_BITS).bucket_of(value_ns);
+    if bucket >= N {
         return Err(Loss::Map);
     }
-    let extremes = &mut histogram.extremes[bank];
+    const { assert!(WORDS * 8 == size_of::<Histogram<N>>()) };
+    let histogram: *mut Histogram<N> = chunks
+        .get_value_ptr_mut(slot / CHUNK_SLOTS, &index)
+        .ok_or(Loss::Map)?
+        .cast();
+    // SAFETY: the element lives as long as the map; extremes may be those of another CPU where CPUs share a partition.
+    let extremes = unsafe { &mut (*histogram).summary.extremes[bank] };
     extremes.inverted_min_ns = extremes.inverted_min_ns.max(!value_ns);
     extremes.max_ns = extremes.max_ns.max(value_ns);
-    histogram.buckets[bucket] = histogram.buckets[bucket].wrapping_add(1);
-    histogram.sum_ns += value_ns;
-    histogram.count += 1;
+    // SAFETY: as above; the index is checked.
+    let bucket = unsafe { &raw mut (*histogram).buckets[bucket] };
+    // SAFETY: as above.
+    let summary = unsafe { &mut (*histogram).summary };
+    // SAFETY: as above.
+    unsafe { add_bucket(bucket) };
+    // SAFETY: as above.
+    unsafe { add(&raw mut summary.sum_ns, value_ns) };
+    // SAFETY: as above.
+    unsafe { add(&raw mut summary.count, 1) };
     Ok(())
 }
 
-/// The slot of the server `key`, given to it now if it has none.
+/// Whether this CPU may share its partition.
 #[inline(always)]
-pub(crate) fn slot_of(key: &ServerKey) -> Result<u32, Loss> {
-    if let Some(slot) = known_slot(key) {
-        return Ok(slot);
+fn is_shared() -> bool {
+    frozen!(SETTINGS.partitions) < frozen!(SETTINGS.cpus)
+}
+
+/// # Safety
+///
+/// `place` lies in an element of a map.
+#[inline(always)]
+unsafe fn add(place: *mut u64, value: u64) {
+    if is_shared() {
+        // SAFETY: elements of maps are aligned, and nobody accesses this one other than atomically.
+        unsafe { atomic_xadd::<_, _, { AtomicOrdering::Relaxed }>(place, value) };
+    } else {
+        // SAFETY: this CPU alone writes its partition, one program at a time.
+        let place = unsafe { &mut *place };
+        *place = place.wrapping_add(value);
     }
-    let slot = match FREE_SLOTS.pop() {
-        Ok(Some(slot)) => slot,
-        Ok(None) => return Err(Loss::ServersFull),
-        Err(error) => return Err(map_loss(error, Loss::ServersFull)),
+}
+
+/// # Safety
+///
+/// `place` lies in an element of a map.
+#[inline(always)]
+unsafe fn add_bucket(place: *mut u32) {
+    if is_shared() {
+        // SAFETY: see `add`.
+        unsafe { atomic_xadd::<_, _, { AtomicOrdering::Relaxed }>(place, 1_u32) };
+    } else {
+        // SAFETY: see `add`.
+        let place = unsafe { &mut *place };
+        *place = place.wrapping_add(1);
+    }
+}
+
+/// Index in its chunk of this CPU's element for `slot`.
+#[inline(always)]
+fn place(slot: u32) -> u32 {
+    let cpu = current_cpu();
+    let partition = if is_shared() {
+        cpu.checked_rem(frozen!(SETTINGS.partitions)).unwrap_or(0)
+    } else {
+        cpu
     };
-    if let Err(error) = SLOTS.insert(key, &slot, BPF_NOEXIST) {
-        // Another CPU was first, or the map is locked: the slot goes back either way.
-        FREE_SLOTS
-            .push(&slot, 0)
-            .map_err(|error| map_loss(error, Loss::Map))?;
-        return known_slot(key).ok_or(map_loss(error, Loss::ServersFull));
-    }
-    let entry = SERVER_KEYS.get_ptr_mut(slot).ok_or(Loss::Map)?;
-    // SAFETY: the element is the map's, and this CPU alone was given the slot.
-    unsafe { entry.write(*key) };
-    // SAFETY: as above.
-    let written = unsafe { &raw mut (*entry).written };
-    // SAFETY: as above; volatile, so that the mark is written after the key.
-    unsafe { written.write_volatile(1) };
-    Ok(slot)
-}
-
-#[inline(always)]
-fn known_slot(key: &ServerKey) -> Option<u32> {
-    // SAFETY: an element is written before it is inserted and never changed or removed.
-    unsafe { SLOTS.get(key) }.copied()
-}
-
-/// This CPU's block of the server in `slot`: only this CPU writes it, and it lives as long as the map.
-#[inline(always)]
-fn server_block(slot: u32) -> Result<*mut ServerBlock, Loss> {
-    let servers = frozen!(SETTINGS.servers);
-    SERVERS
-        .get_ptr_mut(current_cpu() * servers + slot)
-        .ok_or(Loss::Map)
+    partition * CHUNK_SLOTS + slot % CHUNK_SLOTS
 }
 
 /// This CPU's block of the programs: only this CPU writes it, and it lives as long as the map.

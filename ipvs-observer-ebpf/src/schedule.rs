@@ -1,25 +1,27 @@
-//! Scheduling: how long the choice of a real server takes, and when there is none to choose.
+//! Scheduling: how long the choice of a real server takes, and when there is none to choose or no room for a connection.
 
 use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use ipvs_observer_common::{Loss, Measure};
+use ipvs_observer_common::{Event, Loss, Measure};
 
 use crate::{
-    kread::{Conn, Service},
-    life::record_of,
-    pairing::{enter, leave, now_ns},
-    record::{count, observe, settle, slot_of},
+    kread::{Conn, Service, read_at},
+    life::slot_of_connection,
+    pairing::{Entry, enter, leave, now_ns},
+    record::{count, observe, settle},
+    slots::slot_of,
 };
 
 /// `NF_DROP` of the uapi header `netfilter.h`.
 const NF_DROP: u32 = 0;
 
-/// `struct ip_vs_conn *ip_vs_schedule(struct ip_vs_service *svc, struct sk_buff *skb, …)`, 5.16 to 7.2.
+/// `struct ip_vs_conn *ip_vs_schedule(struct ip_vs_service *svc, struct sk_buff *skb, struct ip_vs_proto_data *pd,
+/// int *ignored, …)`, 5.16 to 7.2.
 #[kprobe]
 fn ip_vs_schedule(ctx: ProbeContext) -> u32 {
-    settle(enter(&ctx))
+    settle(enter(&ctx, [0, 3]))
 }
 
 #[kretprobe]
@@ -31,22 +33,37 @@ fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     let conn = Conn(ctx.ret());
     let entry = leave(ctx);
     if conn.0 == 0 {
+        return not_scheduled(entry?);
+    }
+    let Some(slot) = slot_of_connection(conn)? else {
+        return Ok(());
+    };
+    count(slot, Event::Scheduled)?;
+    observe(slot, Measure::Schedule, now_ns() - entry?.at_ns)
+}
+
+/// Without a connection the caller drops the packet at once if `ignored` is negative; else `ip_vs_leave` decides.
+fn not_scheduled(entry: Entry) -> Result<(), Loss> {
+    let [service, ignored] = entry.kept;
+    let ignored: i32 = read_at(ignored)?;
+    if ignored >= 0 {
         return Ok(());
     }
-    let slot = match record_of(conn) {
-        // SAFETY: the slot is written before the record is inserted; the connection cannot end before this call does.
-        Some(record) => unsafe { (*record).slot },
-        None if conn.is_observed()? => slot_of(&conn.server_key()?)?,
-        None => return Ok(()),
-    };
-    count(slot, |counters| counters.scheduled += 1)?;
-    observe(slot, Measure::Schedule, now_ns() - entry?.at_ns)
+    count_for_service(Service(service), Event::NoConnection)
+}
+
+/// Counts `event` for `service` itself.
+pub(crate) fn count_for_service(service: Service, event: Event) -> Result<(), Loss> {
+    match service.observed_netns()? {
+        Some(netns) => count(slot_of(&service.key(netns)?)?, event),
+        None => Ok(()),
+    }
 }
 
 /// `int ip_vs_leave(struct ip_vs_service *svc, struct sk_buff *skb, …)`, 5.16 to 7.2.
 #[kprobe]
 fn ip_vs_leave(ctx: ProbeContext) -> u32 {
-    settle(enter(&ctx))
+    settle(enter(&ctx, [0, 1]))
 }
 
 #[kretprobe]
@@ -55,10 +72,15 @@ fn ip_vs_leave_return(ctx: RetProbeContext) -> u32 {
 }
 
 fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
-    let service = Service(leave(ctx)?.service);
-    if ctx.ret::<u32>() != NF_DROP || !service.is_observed()? {
+    let [service, _] = leave(ctx)?.kept;
+    if ctx.ret::<u32>() != NF_DROP {
         return Ok(());
     }
-    let slot = slot_of(&service.key()?)?;
-    count(slot, |counters| counters.no_destination += 1)
+    let service = Service(service);
+    let reason = if service.is_overloaded()? {
+        Event::Overloaded
+    } else {
+        Event::NoDestination
+    };
+    count_for_service(service, reason)
 }

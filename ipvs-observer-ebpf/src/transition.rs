@@ -4,22 +4,23 @@
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use aya_log_ebpf::debug;
-use ipvs_observer_common::{Connection, Loss, Measure, phase};
+use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 
 use crate::{
-    kread::{Conn, IP_VS_CONN_F_ONE_PACKET, Segment},
-    life::{record_of, settle_duration, track},
+    connections::record_of,
+    forward::{is_timed, pass},
+    kread::{
+        Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT,
+        IP_VS_TCP_S_ESTABLISHED, IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
+        Segment,
+    },
+    life::{settle_duration, track},
     pairing::now_ns,
-    record::{count, count_transition, observe, settle},
+    record::{count, count_loss, count_transition, is_on, observe, settle},
 };
 
 /// `IP_VS_DIR_INPUT` of `include/net/ip_vs.h`: from the client.
 const IP_VS_DIR_INPUT: u32 = 0;
-/// `IP_VS_TCP_S_TIME_WAIT` of `include/net/ip_vs.h`.
-const IP_VS_TCP_S_TIME_WAIT: u16 = 5;
-/// `IP_VS_TCP_S_CLOSE` of `include/net/ip_vs.h`.
-const IP_VS_TCP_S_CLOSE: u16 = 6;
-
 /// `static void tcp_state_transition(struct ip_vs_conn *cp, int direction, const struct sk_buff *skb,
 /// struct ip_vs_proto_data *pd[, unsigned int iph_len])`, 5.16 to 7.2.
 #[kprobe]
@@ -32,17 +33,46 @@ fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
         return Ok(());
     };
     let now_ns = now_ns();
-    let learned = if record.phase == phase::DONE {
-        Ok(())
-    } else {
-        learn(ctx, conn, record, now_ns)
-    };
-    if matches!(conn.state()?, IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE) {
-        closed(ctx, conn, record, now_ns)?;
-    } else {
-        record.last_ns = now_ns;
+    go_on(ctx, record.slot, now_ns);
+    let state = conn.state()?;
+    if matches!(state, IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE) {
+        return closed(ctx, conn, record, state, now_ns);
     }
-    learned
+    note_packet(ctx, record, state, now_ns)?;
+    if record.phase == phase::DONE {
+        return Ok(());
+    }
+    learn(ctx, conn, record, now_ns)
+}
+
+/// Leaves a packet from the client to what measures the way that it goes on.
+#[inline(always)]
+fn go_on(ctx: &ProbeContext, slot: u32, now_ns: u64) {
+    if is_timed()
+        && from_client(ctx) == Ok(true)
+        && let Err(loss) = pass(ctx, slot, now_ns)
+    {
+        count_loss(loss);
+    }
+}
+
+/// Remembers what tells later how the connection ended.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "states and directions are small numbers"
+)]
+fn note_packet(
+    ctx: &ProbeContext,
+    record: &mut Connection,
+    state: u16,
+    now_ns: u64,
+) -> Result<(), Loss> {
+    let direction: u32 = ctx.arg(1).ok_or(Loss::Unreadable)?;
+    record.last_ns = now_ns;
+    record.state = state as u8;
+    record.direction = direction as u8;
+    Ok(())
 }
 
 /// The prototype is that of `tcp_state_transition`.
@@ -56,15 +86,21 @@ fn try_udp(ctx: &ProbeContext) -> Result<(), Loss> {
         return Ok(());
     };
     let now_ns = now_ns();
+    go_on(ctx, record.slot, now_ns);
     start(record, now_ns);
     record.last_ns = now_ns;
     match (record.phase, from_client(ctx)?) {
         (phase::NEW, true) if conn.flags()? & IP_VS_CONN_F_ONE_PACKET == 0 => {
             record.mark_ns = now_ns;
+            record.request_ns = now_ns;
             record.phase = phase::RESPONSE;
         }
-        (phase::RESPONSE, false) => first_byte(record, now_ns)?,
-        (phase::RESPONSE, true) => {}
+        (phase::RESPONSE, false) => {
+            record.flags &= !Connection::HALF_OPEN;
+            first_byte(record, now_ns)?;
+        }
+        (phase::RESPONSE, true) => record.request_ns = now_ns,
+        (phase::TURNS, client) => turn(record, client, now_ns)?,
         _ => record.phase = phase::DONE,
     }
     Ok(())
@@ -81,9 +117,13 @@ fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
         return Ok(());
     };
     let now_ns = now_ns();
+    go_on(ctx, record.slot, now_ns);
     start(record, now_ns);
     record.phase = phase::DONE;
     record.last_ns = now_ns;
+    if !from_client(ctx)? {
+        record.flags &= !Connection::HALF_OPEN;
+    }
     Ok(())
 }
 
@@ -93,28 +133,43 @@ fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
 #[inline(always)]
 fn packet(ctx: &ProbeContext) -> Result<Option<(Conn, &'static mut Connection)>, Loss> {
     let conn = Conn(ctx.arg(0).ok_or(Loss::Unreadable)?);
+    let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
     let mut record = record_of(conn);
     if record.is_none() {
-        if !conn.is_observed()? {
+        if conn.observed_netns()?.is_none() {
+            go_on(ctx, Connection::NO_SLOT, 0);
             return Ok(None);
         }
-        if let Err(loss) = adopt(conn) {
-            count_transition();
+        if let Err(loss) = adopt(conn, from_client(ctx)?) {
+            count_transition(skb, Connection::NO_SLOT);
+            go_on(ctx, Connection::NO_SLOT, 0);
             return Err(loss);
         }
         record = record_of(conn);
     }
-    count_transition();
-    let record = record.ok_or(Loss::Map)?;
+    let Some(record) = record else {
+        count_transition(skb, Connection::NO_SLOT);
+        go_on(ctx, Connection::NO_SLOT, 0);
+        return Ok(None);
+    };
     // SAFETY: the record lives until the connection is freed, which waits for the packets in flight;
     // two packets of one connection on two CPUs may race here, and then the later store stands.
-    Ok(Some((conn, unsafe { &mut *record })))
+    let record = unsafe { &mut *record };
+    count_transition(skb, record.slot);
+    Ok(Some((conn, record)))
 }
 
-/// A function of its own must return what fits one register: the verifier knows no other.
+/// Makes the record that a packet does not find.
+///
+/// A half-open connection without one has made room for another, or is older than the agent: it gets none until its
+/// client goes on. A function of its own must return what fits one register: the verifier knows no other.
 #[inline(never)]
-fn adopt(conn: Conn) -> Result<(), Loss> {
-    track(conn, conn.is_fresh()?).map(|_slot| ())
+fn adopt(conn: Conn, from_client: bool) -> Result<(), Loss> {
+    let is_fresh = conn.is_fresh()?;
+    if !is_fresh && !from_client && conn.state()? == IP_VS_TCP_S_SYN_RECV && conn.is_tcp()? {
+        return Ok(());
+    }
+    track(conn, is_fresh).map(|_slot| ())
 }
 
 /// Learns what the packet tells before the last phase.
@@ -136,18 +191,22 @@ fn advance(
         (phase::SYN, false) => answer(record, segment, now_ns),
         (phase::SYN | phase::SYN_ACK, true) => client_answer(record, segment, now_ns),
         (phase::REQUEST, true) if segment.payload_bytes > 0 => {
-            record.mark_ns = now_ns;
-            record.phase = phase::RESPONSE;
+            request(record, now_ns);
             Ok(())
         }
         (phase::REQUEST, false) if segment.payload_bytes > 0 => {
-            record.phase = phase::DONE;
-            count(record.slot, |counters| counters.server_first += 1)
+            record.phase = last_phase();
+            count(record.slot, Event::ServerFirst)
         }
         (phase::RESPONSE, false) if segment.payload_bytes > 0 => first_byte(record, now_ns),
+        (phase::RESPONSE, true) if segment.payload_bytes > 0 => {
+            record.request_ns = now_ns;
+            Ok(())
+        }
+        (phase::TURNS, client) if segment.payload_bytes > 0 => turn(record, client, now_ns),
         (phase::NEW, false) => {
             start(record, now_ns);
-            record.phase = phase::DONE;
+            record.phase = last_phase();
             Ok(())
         }
         _ => Ok(()),
@@ -163,7 +222,7 @@ fn first_packet(record: &mut Connection, segment: &Segment, now_ns: u64) -> Resu
     record.phase = phase::SYN;
     if segment.payload_bytes > 0 {
         record.flags |= Connection::DATA_IN_SYN;
-        count(record.slot, |counters| counters.data_in_syn += 1)?;
+        count(record.slot, Event::DataInSyn)?;
     }
     Ok(())
 }
@@ -172,7 +231,7 @@ fn first_packet(record: &mut Connection, segment: &Segment, now_ns: u64) -> Resu
 fn answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
     if segment.is_reset() {
         record.phase = phase::DONE;
-        return count(record.slot, |counters| counters.refused += 1);
+        return count(record.slot, Event::Refused);
     }
     if !segment.is_syn_ack() {
         return Ok(());
@@ -185,7 +244,7 @@ fn answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(),
 /// What the client sends after its SYN; without a return path this is the first that is seen of the handshake's end.
 fn client_answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
     if segment.is_syn() {
-        return count(record.slot, |counters| counters.syn_repeated += 1);
+        return count(record.slot, Event::SynRepeated);
     }
     if segment.is_reset() {
         record.phase = phase::DONE;
@@ -193,15 +252,18 @@ fn client_answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Res
     }
     let return_path = record.phase == phase::SYN_ACK;
     let syn_ack_ns = record.mark_ns;
-    record.phase = if !return_path || record.flags & Connection::DATA_IN_SYN != 0 {
-        phase::DONE
+    if !return_path {
+        record.phase = phase::DONE;
+    } else if record.flags & Connection::DATA_IN_SYN != 0 {
+        record.phase = last_phase();
     } else if segment.payload_bytes > 0 {
-        record.mark_ns = now_ns;
-        phase::RESPONSE
+        request(record, now_ns);
     } else {
-        phase::REQUEST
-    };
-    count(record.slot, |counters| counters.established += 1)?;
+        record.phase = phase::REQUEST;
+    }
+    record.flags |= Connection::ESTABLISHED;
+    record.flags &= !Connection::HALF_OPEN;
+    count(record.slot, Event::Established)?;
     observe(record.slot, Measure::Handshake, now_ns - record.first_ns)?;
     if return_path {
         observe(record.slot, Measure::Client, now_ns - syn_ack_ns)?;
@@ -209,9 +271,41 @@ fn client_answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Res
     Ok(())
 }
 
+fn request(record: &mut Connection, now_ns: u64) {
+    record.mark_ns = now_ns;
+    record.request_ns = now_ns;
+    record.phase = phase::RESPONSE;
+}
+
 fn first_byte(record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
-    record.phase = phase::DONE;
-    observe(record.slot, Measure::FirstByte, now_ns - record.mark_ns)
+    record.phase = last_phase();
+    observe(record.slot, Measure::FirstByte, now_ns - record.mark_ns)?;
+    turn(record, false, now_ns)
+}
+
+/// A packet with payload of a connection whose turns are timed.
+#[inline(always)]
+fn turn(record: &mut Connection, from_client: bool, now_ns: u64) -> Result<(), Loss> {
+    if from_client {
+        record.request_ns = now_ns;
+        return Ok(());
+    }
+    if record.request_ns == 0 {
+        return Ok(());
+    }
+    let took_ns = now_ns - record.request_ns;
+    record.request_ns = 0;
+    observe(record.slot, Measure::Response, took_ns)
+}
+
+/// What comes after the first response.
+#[inline(always)]
+fn last_phase() -> u8 {
+    if is_on(Measure::Response) {
+        phase::TURNS
+    } else {
+        phase::DONE
+    }
 }
 
 /// A packet of a connection that the previous one closed.
@@ -223,21 +317,46 @@ fn closed(
     ctx: &ProbeContext,
     conn: Conn,
     record: &mut Connection,
+    state: u16,
     now_ns: u64,
 ) -> Result<(), Loss> {
+    if state == IP_VS_TCP_S_CLOSE {
+        count_reset(record)?;
+    }
     if from_client(ctx)? {
         let segment = Segment::read(ctx, conn)?;
         if segment.is_syn() {
             settle_duration(record)?;
             debug!(ctx, "connection {:x} is opened again", conn.0);
-            *record = Connection::fresh(record.slot);
+            *record = Connection::fresh(record.slot, record.fingerprint);
+            record.flags |= Connection::HALF_OPEN;
             first_packet(record, &segment, now_ns)?;
             record.last_ns = now_ns;
             return Ok(());
         }
     }
-    record.last_ns = now_ns;
+    note_packet(ctx, record, state, now_ns)?;
     settle_duration(record)
+}
+
+/// Counts the RST that closed an established connection, once.
+///
+/// The newest packet was the one that led from `record.state` to `CLOSE`; from `LAST_ACK` the last ACK leads there too.
+#[inline(always)]
+pub(crate) fn count_reset(record: &mut Connection) -> Result<(), Loss> {
+    let was_open = matches!(
+        u16::from(record.state),
+        IP_VS_TCP_S_ESTABLISHED | IP_VS_TCP_S_FIN_WAIT | IP_VS_TCP_S_CLOSE_WAIT
+    );
+    if !was_open || record.flags & Connection::RESET != 0 {
+        return Ok(());
+    }
+    record.flags |= Connection::RESET;
+    if u32::from(record.direction) == IP_VS_DIR_INPUT {
+        count(record.slot, Event::ResetByClient)
+    } else {
+        count(record.slot, Event::ResetByServer)
+    }
 }
 
 #[inline(always)]

@@ -23,6 +23,8 @@ pub enum Command {
     Top(TopArguments),
     /// The table of services and real servers as ipvsadm prints it, and for machines; needs no eBPF.
     List(ListArguments),
+    /// What this host and its kernel allow, what is missing and how to get it; loads nothing.
+    Doctor(DoctorArguments),
     /// JSON schema of what a command prints with -o json.
     Schema(SchemaArguments),
 }
@@ -173,14 +175,22 @@ pub struct SchemaArguments {
 pub enum SchemaOf {
     /// `top -o json`.
     Top,
+    /// `top --explain -o json`.
+    Explain,
     /// `list -o json`.
     List,
     /// `list --changes -o json`.
     Changes,
+    /// `doctor -o json`.
+    Doctor,
 }
 
 /// What `top` takes.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option that is there or not"
+)]
 pub struct TopArguments {
     /// Format of what is printed [default: text].
     #[arg(short, long, value_enum, value_name = "FORMAT")]
@@ -188,6 +198,9 @@ pub struct TopArguments {
     /// Print one block for each window, also on a terminal.
     #[arg(long)]
     pub plain: bool,
+    /// Tell where the time of one service and each of its real servers goes; ends after 10 s or what -d says, and takes -t, -u, --sctp-service or -f.
+    #[arg(long, conflicts_with_all = ["once", "sort", "rows"])]
+    pub explain: bool,
     /// Print one window and end.
     #[arg(long)]
     pub once: bool,
@@ -197,9 +210,45 @@ pub struct TopArguments {
     /// How many real servers a block shows; 0 for all [default: 20].
     #[arg(short = 'n', long, value_name = "ROWS")]
     pub rows: Option<usize>,
+    /// Look at all connections at the start, so that those made before are known at once; before Linux 6.14 only if there
+    /// are at most 20000.
+    #[arg(long)]
+    pub seed: bool,
+    /// Look at all connections in each window, and show those of each real server by state; without it only while a
+    /// server drains. Before Linux 6.14 only if there are at most 20000.
+    #[arg(long)]
+    pub states: bool,
+    /// What is measured.
+    #[command(flatten)]
+    pub measuring: MeasuringArguments,
     /// Created once the probes are attached, so that a test can wait for it.
     #[arg(long, hide = true, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Format of what is printed [default: text].
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<OutputFormat>,
+    /// What would be measured.
+    #[command(flatten)]
+    pub measuring: MeasuringArguments,
+}
+
+/// What every command takes that measures.
+#[derive(Debug, Args)]
+pub struct MeasuringArguments {
+    /// Latencies to measure: names, `default` or `all`; with `+` or `-` before a name, beside or without the default ones.
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    pub measure: Option<String>,
+    /// Kernel memory that the maps may take, such as 512M [default: 256M].
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<String>,
+    /// Connections to follow at the same time; half-open ones make room for others [default: 524288].
+    #[arg(long, value_name = "NUMBER")]
+    pub max_connections: Option<u32>,
 }
 
 /// A format of `top`.
@@ -245,6 +294,12 @@ pub enum SortColumn {
     Handshake,
     /// From request to response.
     FirstByte,
+    /// From each request to its response.
+    Response,
     /// From first to last packet.
     Duration,
+    /// What forwarding takes.
+    Xmit,
+    /// What the whole hook takes.
+    Hook,
 }

@@ -2,7 +2,9 @@
 //!
 //! Here is what commands have in common; what each means by its own options is in `config/`.
 
+mod doctor;
 mod list;
+mod measure;
 mod top;
 
 use std::{
@@ -15,8 +17,9 @@ use std::{
 use thiserror::Error;
 
 pub use self::{
+    doctor::Doctor,
     list::{List, Subject},
-    top::Top,
+    top::{Measuring, Top},
 };
 use crate::{
     cli::{Arguments, Command, CommonArguments, OutputFormat, SchemaOf, SortColumn},
@@ -37,6 +40,8 @@ pub enum Job {
     Top(Top),
     /// `list`.
     List(List),
+    /// `doctor`.
+    Doctor(Doctor),
     /// `schema`.
     Schema(SchemaOf),
 }
@@ -59,6 +64,9 @@ struct File {
     output: Option<OutputFormat>,
     rows: Option<usize>,
     sort: Option<SortColumn>,
+    measure: Option<String>,
+    max_memory: Option<String>,
+    max_connections: Option<u32>,
 }
 
 /// A configuration that cannot be meant.
@@ -99,6 +107,23 @@ pub enum ConfigError {
     /// Options that exclude each other.
     #[error("{0} cannot be used with {1}")]
     Conflict(&'static str, &'static str),
+    /// Not a measure.
+    #[error("{0:?} is no measure: write some of {names}, all or default, separated by commas", names = measure::names())]
+    Measure(String),
+    /// A list of measures that leaves none.
+    #[error("--measure leaves nothing to measure")]
+    NoMeasure,
+    /// A number of bytes cannot be read.
+    #[error("cannot read the size {0:?}: write a number with K, M or G, as 512M")]
+    Size(String),
+    /// A number that must not be 0.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// Nothing to explain, or too much.
+    #[error(
+        "--explain is about one service: name it with -t, -u, --sctp-service or -f, as -t 192.0.2.1:80"
+    )]
+    Explain,
     /// A service or server cannot be read.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -118,6 +143,7 @@ pub fn resolve(arguments: Arguments) -> Result<(Job, Surroundings), ConfigError>
     let job = match command {
         Command::Top(arguments) => Job::Top(Top::resolve(&arguments, &common, &file)?),
         Command::List(arguments) => Job::List(List::resolve(&arguments, &common, &file)?),
+        Command::Doctor(arguments) => Job::Doctor(Doctor::resolve(&arguments, &common, &file)?),
         Command::Schema(arguments) => Job::Schema(arguments.of),
     };
     Ok((job, surroundings))
@@ -207,6 +233,7 @@ mod tests {
     use std::{fs, time::Duration};
 
     use clap::Parser as _;
+    use ipvs_observer_common::Measure;
 
     use super::{ConfigError, Job, Top};
     use crate::cli::{Arguments, OutputFormat, SortColumn};
@@ -297,6 +324,24 @@ mod tests {
         );
         let error = resolve("ipvs-observer top --config /nowhere/at/all").unwrap_err();
         assert!(matches!(error, ConfigError::Unreadable { .. }));
+    }
+
+    #[test]
+    fn an_explanation_is_of_one_service_takes_its_time_and_measures_what_it_needs() {
+        let config = resolve("ipvs-observer top --explain -t 192.0.2.1:80").unwrap();
+        assert!(config.explain);
+        assert_eq!(config.duration, Some(Duration::from_secs(10)));
+        assert!(config.measuring.measures.contains(&Measure::Hook));
+        assert!(config.measuring.measures.contains(&Measure::Xmit));
+        let config = resolve("ipvs-observer top --explain -f 47 -d 3s --measure duration").unwrap();
+        assert_eq!(config.duration, Some(Duration::from_secs(3)));
+        assert_eq!(config.measuring.measures.len(), 8);
+        for line in [
+            "ipvs-observer top --explain",
+            "ipvs-observer top --explain -t 192.0.2.1:80 -u 192.0.2.1:53",
+        ] {
+            assert!(matches!(resolve(line), Err(ConfigError::Explain)), "{line}");
+        }
     }
 
     #[test]

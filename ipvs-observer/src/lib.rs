@@ -13,6 +13,7 @@ pub mod btf;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod ipvs;
 pub mod kernel;

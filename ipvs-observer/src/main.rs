@@ -9,6 +9,7 @@ use clap::{Parser as _, error::ErrorKind};
 use ipvs_observer::{
     cli::{Arguments, SchemaOf},
     config::{self, Job},
+    doctor,
     error::{RunError, one_line},
     kernel::Kernel,
     list, messages, observer,
@@ -26,8 +27,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     match run(arguments) {
-        Ok(Ending::Complete) => ExitCode::SUCCESS,
-        Ok(Ending::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             messages::say(&one_line(&error));
             error.exit_code()
@@ -35,13 +35,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<Ending, RunError> {
+/// Gives the exit status.
+fn run(arguments: Arguments) -> Result<u8, RunError> {
     let (job, surroundings) = config::resolve(arguments)?;
     messages::start(surroundings.verbosity);
     // Before anything is opened and any thread is started.
     if let Some(netns) = &surroundings.netns {
         Kernel::at("/").enter_network_namespace(netns)?;
     }
+    let netns = surroundings.netns;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -49,11 +51,16 @@ fn run(arguments: Arguments) -> Result<Ending, RunError> {
             doing: "start the runtime",
             source,
         })?;
-    match job {
-        Job::Top(top) => runtime.block_on(observer::run(top)),
-        Job::List(list) => runtime.block_on(list::run(list, surroundings.netns)),
-        Job::Schema(of) => print_schema(of),
-    }
+    let ending = match job {
+        Job::Top(top) => runtime.block_on(observer::run(top))?,
+        Job::List(list) => runtime.block_on(list::run(list, netns))?,
+        Job::Doctor(doctor) => return doctor::run(&doctor, netns),
+        Job::Schema(of) => print_schema(of)?,
+    };
+    Ok(match ending {
+        Ending::Complete => 0,
+        Ending::Interrupted => INTERRUPTED,
+    })
 }
 
 fn print_schema(of: SchemaOf) -> Result<Ending, RunError> {

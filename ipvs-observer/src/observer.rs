@@ -1,5 +1,7 @@
 //! The run: starts the sources, takes a sample for each window, hands snapshots on, ends cleanly.
 
+mod sweeps;
+
 use std::{fs, future::pending, mem, sync::Arc};
 
 use tokio::{
@@ -7,30 +9,28 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+use self::sweeps::Sweeps;
 use crate::{
     btf::{
         parse::Btf,
         resolve::{Refusal, resolve},
     },
     clock,
-    config::Top,
+    config::{Measuring, Top},
     error::{RunError, one_line},
     ipvs::{
         netlink::{Ipvs, NetlinkError},
         table::Table,
     },
-    kernel::Kernel,
+    kernel::{Capabilities, Kernel},
     model::{
         circumstances::Circumstances, ledger::Ledger, sample::Sample, snapshot::Run,
-        snapshot::Snapshot,
+        snapshot::Snapshot, states::Sweep,
     },
     output::{Format, stdout::Stdout},
-    probe::{LiveCounters, LiveRequest, Probes, ProgramLog, Request},
+    probe::{LiveCounters, LiveRequest, LoadError, Probes, ProgramLog, Request},
     signals::{Ending, Signals},
 };
-
-/// Places for real servers and services that are configured while the agent runs.
-const SPARE_SERVERS: usize = 64;
 
 /// Observes until the end that `config` names, a signal, or the end of the reader.
 pub async fn run(config: Top) -> Result<Ending, RunError> {
@@ -39,6 +39,7 @@ pub async fn run(config: Top) -> Result<Ending, RunError> {
     let program_log = observer.probes.take_log();
     let format = Format {
         format: config.output,
+        explain: config.explain,
         sort: config.sort,
         rows: config.rows,
     };
@@ -61,12 +62,14 @@ struct Observer {
     ledger: Ledger,
     /// IPVS's count at the last reading, if there was one.
     packets: Option<u64>,
+    sweeps: Sweeps,
 }
 
 impl Observer {
     fn start(config: &Top) -> Result<Self, RunError> {
         let kernel = Kernel::at("/");
-        let missing = kernel.capabilities()?.missing();
+        let capabilities = kernel.capabilities()?;
+        let missing = capabilities.missing();
         if !missing.is_empty() {
             return Err(RunError::NotPermitted(missing));
         }
@@ -76,7 +79,8 @@ impl Observer {
         }
         let table = ipvs.table(&mut |_, _| None)?;
         config.selection.check(&table)?;
-        let mut probes = start_probes(&kernel, &table)?;
+        let mut probes = start_probes(&kernel, &table, &config.measuring)
+            .map_err(|error| refused_perf_events(error, &kernel, capabilities))?;
         let uname = rustix::system::uname();
         let run = Run {
             host: uname.nodename().to_string_lossy().into_owned(),
@@ -87,19 +91,31 @@ impl Observer {
             no_live: probes.no_live(),
         };
         tell(&run);
+        let sweeps = Sweeps::new(&run.kernel, config.states);
         // Again, since the counters are live now.
         let table = read_table(&mut ipvs, &mut probes)?;
         let at = clock::now();
         let packets = read_packets(&kernel);
         // What passed while the probes were being attached was seen by some of them only.
         drop(probes.drain());
-        Ok(Self {
+        probes.follow(&table)?;
+        if config.explain {
+            probes.count_own_cost();
+        }
+        if config.seed {
+            seed(&kernel, &mut probes, sweeps.refusal(&table));
+        }
+        let mut observer = Self {
             kernel,
             ipvs,
             probes,
             ledger: Ledger::new(Arc::new(run), at, table),
             packets,
-        })
+            sweeps,
+        };
+        let circumstances = observer.circumstances();
+        observer.probes.adapt(&circumstances);
+        Ok(observer)
     }
 
     async fn windows(
@@ -128,7 +144,8 @@ impl Observer {
                 _ = ticks.tick() => config.once,
             };
             let snapshot = self.window(config, is_final, stdout.missed())?;
-            let took = snapshot.health.table_took;
+            let health = &snapshot.health;
+            let took = health.table_took + health.sweep_took.unwrap_or_default();
             if took * 2 > config.interval {
                 // Counters are to differ by the traffic, not by the reading.
                 ticks.reset_after(took);
@@ -154,6 +171,16 @@ impl Observer {
         let began = clock::now().monotonic;
         let table = self.table()?;
         let took = clock::now().monotonic.saturating_sub(began);
+        if !table.torn {
+            self.probes.follow(&table)?;
+        }
+        let circumstances = self.circumstances();
+        self.probes.adapt(&circumstances);
+        let sweep = if self.sweeps.is_due(&table) {
+            self.sweep()
+        } else {
+            None
+        };
         let sample = Sample {
             at,
             readings,
@@ -162,11 +189,27 @@ impl Observer {
             packets: packets
                 .zip(before)
                 .and_then(|(now, before)| now.checked_sub(before)),
-            circumstances: self.circumstances(),
+            own_cost: self.probes.own_cost(),
+            sweep,
+            circumstances,
         };
         let mut snapshot = self.ledger.advance(sample, is_final, missed);
         snapshot.select(&config.selection);
         Ok(snapshot)
+    }
+
+    /// All connections by server; `None` if they cannot be looked at.
+    fn sweep(&mut self) -> Option<Sweep> {
+        let kernel = &self.kernel;
+        let began = clock::now().monotonic;
+        let found = self.probes.sweep(began, || kernel.show_connections())?;
+        let servers = found
+            .inspect_err(|error| log::warn!("connections are not shown: {}", one_line(error)))
+            .ok()?;
+        Some(Sweep {
+            took: clock::now().monotonic.saturating_sub(began),
+            servers,
+        })
     }
 
     /// What cannot be read is not known to bite.
@@ -197,6 +240,19 @@ impl Observer {
     }
 }
 
+/// Makes the connections known that are older than the probes; without it each is known from its next packet on.
+fn seed(kernel: &Kernel, probes: &mut Probes, refusal: Option<String>) {
+    let reason = match refusal {
+        Some(reason) => reason,
+        None => match probes.seed(|| kernel.show_connections()) {
+            Some(Ok(())) => return,
+            Some(Err(error)) => one_line(&error),
+            None => "ip_vs_conn_seq_show is not probed".to_owned(),
+        },
+    };
+    log::warn!("--seed is left out: {reason}");
+}
+
 /// The table, with live counters where the probes give them.
 fn read_table(ipvs: &mut Ipvs, probes: &mut Probes) -> Result<Table, NetlinkError> {
     ipvs.table(&mut LiveCounters::reader(probes.live()))
@@ -210,7 +266,7 @@ fn read_packets(kernel: &Kernel) -> Option<u64> {
         .ok()
 }
 
-fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
+fn start_probes(kernel: &Kernel, table: &Table, measuring: &Measuring) -> Result<Probes, RunError> {
     let images = kernel.btf()?;
     let btf = Btf::parse(&images.base, images.ip_vs.as_deref())?;
     let resolved = resolve(&btf);
@@ -227,11 +283,23 @@ fn start_probes(kernel: &Kernel, table: &Table) -> Result<Probes, RunError> {
     let request = Request {
         // The kernel's inode numbers of namespaces are `unsigned int`.
         netns: u32::try_from(netns).unwrap_or_default(),
-        servers: u32::try_from(configured + configured / 4 + SPARE_SERVERS).unwrap_or(u32::MAX),
+        measures: measuring.measures.clone(),
+        memory_bytes: measuring.memory_bytes,
+        connections: measuring.connections,
+        configured,
         live: LiveRequest::of(kernel)?,
         with_log: log::max_level() >= log::LevelFilter::Debug,
     };
     Ok(Probes::start(&resolved, &request)?)
+}
+
+/// A kernel that gives perf events to nobody else refuses every probe, each in the same way.
+fn refused_perf_events(error: RunError, kernel: &Kernel, capabilities: Capabilities) -> RunError {
+    if !matches!(error, RunError::Load(LoadError::NothingAttached(_))) {
+        return error;
+    }
+    let missing = capabilities.missing_for_perf_events(kernel.perf_event_paranoid());
+    missing.map_or(error, |missing| RunError::NotPermitted(vec![missing]))
 }
 
 /// Says what will be measured and what will not.

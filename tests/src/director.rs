@@ -9,8 +9,9 @@
 //!
 //! The director is everybody's gateway, so that replies of a Masquerade service come
 //! back through it. Each path is a link of its own: a delay on one moves one real
-//! server or the client and nobody else. IPVS itself is configured by `ipvs_admin`,
-//! traffic is `traffic`'s.
+//! server or the client and nobody else. A real server can have a second way to the
+//! client, which avoids the director: 10.3.n.0/24 and `fd00:3:n::/64`. IPVS itself is
+//! configured by `ipvs_admin`, traffic is `traffic`'s.
 
 use std::{
     io::ErrorKind,
@@ -33,12 +34,19 @@ pub const VIP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
 /// The director's IPv6 service address.
 pub const VIP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 1));
 
+/// The client's IPv4 address.
+pub const CLIENT_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 2));
+/// The client's IPv6 address.
+pub const CLIENT_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2));
+
 /// The modules that a lab needs; the kernel asks for other schedulers by itself.
 const MODULES: [&str; 4] = ["veth", "sch_netem", "ip_vs", "ip_vs_rr"];
 /// The index of the one link that the client and each real server have.
 const UPLINK: u32 = 2;
 /// The index of the director's link to the client; the one to server n is n further.
 const DIRECTOR_LINK: u32 = 10;
+/// The index of the link on which a real server reaches the client itself.
+const SHORTCUT: u32 = 3;
 /// A port where nobody listens, to see whether packets come and go.
 const CLOSED_PORT: u16 = 9;
 /// How long without a packet makes a director idle.
@@ -71,10 +79,15 @@ impl Lab {
         }
         lab.configure_director()?;
         for server in 1..=servers {
-            lab.await_path(server_v4(server))?;
-            lab.await_path(server_v6(server))?;
+            await_path(&lab.client, server_v4(server))?;
+            await_path(&lab.client, server_v6(server))?;
         }
         Ok(lab)
+    }
+
+    /// The numbers of all real servers.
+    pub fn servers(&self) -> impl Iterator<Item = u8> + use<> {
+        (1..).take(self.servers.len())
     }
 
     /// Where connections come from.
@@ -95,6 +108,11 @@ impl Lab {
     /// Delays all that real server `server` sends, and nothing that it receives.
     pub fn delay_server(&self, server: u8, delay: Duration) -> Result<()> {
         link::delay_egress(self.server(server), UPLINK, delay)
+    }
+
+    /// Delays what real server `server` sends by its own way to the client.
+    pub fn delay_shortcut(&self, server: u8, delay: Duration) -> Result<()> {
+        link::delay_egress(self.server(server), SHORTCUT, delay)
     }
 
     /// Delays all that the client sends, and nothing that it receives.
@@ -158,42 +176,64 @@ impl Lab {
         join(&near, &far)
     }
 
-    fn configure_director(&self) -> Result<()> {
-        let director = &self.director;
-        link::add_address(
-            director,
-            link::LOOPBACK,
-            Cidr {
-                address: VIP_V4,
-                prefix_len: 32,
-            },
-        )?;
-        link::add_address(
-            director,
-            link::LOOPBACK,
-            Cidr {
-                address: VIP_V6,
-                prefix_len: 128,
-            },
-        )?;
-        director.set_sysctl("net/ipv4/ip_forward", "1")?;
-        director.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+    /// Lets real server `server` reach the client on a link of their own.
+    pub(crate) fn add_shortcut(&self, server: u8) -> Result<()> {
+        let near = End {
+            netns: &self.client,
+            name: format!("rs{server}"),
+            index: DIRECTOR_LINK + u32::from(server),
+            mac: mac(server, 3),
+            addresses: shortcut_net(server, 1),
+        };
+        let far = End {
+            netns: self.server(server),
+            name: "shortcut".to_owned(),
+            index: SHORTCUT,
+            mac: mac(server, 4),
+            addresses: shortcut_net(server, 2),
+        };
+        link::connect(&near, &far)?;
+        for (client, gateway) in [CLIENT_V4, CLIENT_V6].into_iter().zip(&near.addresses) {
+            link::add_route(far.netns, Cidr::host(client), gateway.address)?;
+            await_path(far.netns, client)?;
+        }
+        Ok(())
     }
 
-    /// A link that was just set up may lose packets for a moment, and a lost SYN
-    /// comes again only a second later: no test may be the first to send one.
-    fn await_path(&self, server: IpAddr) -> Result<()> {
-        let target = SocketAddr::new(server, CLOSED_PORT);
-        self.client.run(|| {
-            wait::until(&format!("a path to {server}"), wait::PATIENCE, || {
-                let refused = match TcpStream::connect_timeout(&target, Duration::from_secs(1)) {
-                    Ok(_connection) => bail!("somebody listens on {target}"),
-                    Err(error) => error.kind() == ErrorKind::ConnectionRefused,
-                };
-                Ok(refused.then_some(()))
-            })
-        })
+    /// Lets the director send packets for `address` to real server `server`, which answers
+    /// by ICMP that it is not reached there.
+    pub fn reject_behind(&self, server: u8, address: IpAddr) -> Result<()> {
+        let gateway = match address {
+            IpAddr::V4(_) => server_v4(server),
+            IpAddr::V6(_) => server_v6(server),
+        };
+        let netns = self.server(server);
+        link::allow_forwarding(netns)?;
+        link::add_unreachable_route(netns, Cidr::host(address))?;
+        link::add_route(&self.director, Cidr::host(address), gateway)
     }
+
+    fn configure_director(&self) -> Result<()> {
+        let director = &self.director;
+        link::add_address(director, link::LOOPBACK, Cidr::host(VIP_V4))?;
+        link::add_address(director, link::LOOPBACK, Cidr::host(VIP_V6))?;
+        link::allow_forwarding(director)
+    }
+}
+
+/// A link that was just set up may lose packets for a moment, and a lost SYN comes
+/// again only a second later: no test may be the first to send one.
+fn await_path(from: &Netns, to: IpAddr) -> Result<()> {
+    let target = SocketAddr::new(to, CLOSED_PORT);
+    from.run(|| {
+        wait::until(&format!("a path to {to}"), wait::PATIENCE, || {
+            let refused = match TcpStream::connect_timeout(&target, Duration::from_secs(1)) {
+                Ok(_connection) => bail!("somebody listens on {target}"),
+                Err(error) => error.kind() == ErrorKind::ConnectionRefused,
+            };
+            Ok(refused.then_some(()))
+        })
+    })
 }
 
 /// The IPv4 address of real server `server`, counted from 1.
@@ -204,6 +244,16 @@ pub const fn server_v4(server: u8) -> IpAddr {
 /// The IPv6 address of real server `server`, counted from 1.
 pub const fn server_v6(server: u8) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0xfd00, 2, server as u16, 0, 0, 0, 0, 2))
+}
+
+/// The director's address on the link to real server `server`.
+pub const fn gateway_v4(server: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 2, server, 1))
+}
+
+/// The director's address on the link to real server `server`.
+pub const fn gateway_v6(server: u8) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 2, server as u16, 0, 0, 0, 0, 1))
 }
 
 /// Joins two ends; the far one reaches everything else by the near one.
@@ -224,6 +274,12 @@ fn client_net(host: u8) -> Vec<Cidr> {
 fn server_net(server: u8, host: u8) -> Vec<Cidr> {
     let v4 = Ipv4Addr::new(10, 2, server, host);
     let v6 = Ipv6Addr::new(0xfd00, 2, u16::from(server), 0, 0, 0, 0, u16::from(host));
+    cidrs(v4, v6)
+}
+
+fn shortcut_net(server: u8, host: u8) -> Vec<Cidr> {
+    let v4 = Ipv4Addr::new(10, 3, server, host);
+    let v6 = Ipv6Addr::new(0xfd00, 3, u16::from(server), 0, 0, 0, 0, u16::from(host));
     cidrs(v4, v6)
 }
 

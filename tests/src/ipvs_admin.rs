@@ -2,50 +2,47 @@
 //! administrator's tool would.
 //!
 //! The agent never writes to IPVS, so the writing half of the protocol is used here and
-//! nowhere else; the format of the messages is the agent's `ipvs::wire`.
+//! nowhere else. What the requests say is in `message`; how they reach the kernel is
+//! `genetlink`'s.
 
 pub mod bulk;
+mod message;
 
-use std::io;
-
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ipvs_observer::{
     ipvs::{
         netlink::Ipvs,
-        table::{Thresholds, TunnelKind},
+        table::{DaemonState, Thresholds, Tunnel, TunnelKind},
         wire::{
-            self, Attribute, Attributes, Body, DestinationAttribute, IP_VS_SVC_F_PERSISTENT,
-            IPVS_CMD_DEL_DEST, IPVS_CMD_DEL_SERVICE, IPVS_CMD_FLUSH, IPVS_CMD_NEW_DEST,
-            IPVS_CMD_NEW_SERVICE, IPVS_CMD_SET_DEST, IPVS_CMD_ZERO, Request, ServiceAttribute,
-            destination_identity, service_identity,
+            IPVS_CMD_DEL_DEST, IPVS_CMD_DEL_SERVICE, IPVS_CMD_FLUSH, IPVS_CMD_NEW_DAEMON,
+            IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE, IPVS_CMD_SET_DEST, IPVS_CMD_ZERO,
         },
     },
-    model::id::{AddressFamily, DestinationId, ForwardingMethod, ServiceId},
+    model::id::{DestinationId, ForwardingMethod, ServiceId},
 };
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
-use netlink_packet_generic::GenlMessage;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+use netlink_packet_core::DefaultNla;
+
+use self::message::Affinity;
+use crate::genetlink::{self, Request};
 
 /// Adds a service without destinations.
 pub fn add_service(service: &ServiceId, scheduler: &str) -> Result<()> {
-    let attributes = full_service(service, scheduler, None);
-    execute(IPVS_CMD_NEW_SERVICE, vec![Attribute::Service(attributes)])
-        .with_context(|| format!("cannot add service {service} with scheduler {scheduler}"))
+    new_service(service, scheduler, Affinity::Connection)
 }
 
 /// Adds a service whose clients stay with their real server for `timeout_s`.
 pub fn add_persistent_service(service: &ServiceId, scheduler: &str, timeout_s: u32) -> Result<()> {
-    let attributes = full_service(service, scheduler, Some(timeout_s));
-    execute(IPVS_CMD_NEW_SERVICE, vec![Attribute::Service(attributes)])
-        .with_context(|| format!("cannot add persistent service {service}"))
+    new_service(service, scheduler, Affinity::Client(timeout_s))
+}
+
+/// Adds a service that schedules each packet by itself, as only UDP can have it.
+pub fn add_one_packet_service(service: &ServiceId, scheduler: &str) -> Result<()> {
+    new_service(service, scheduler, Affinity::Packet)
 }
 
 /// Removes a service with all its destinations.
 pub fn delete_service(service: &ServiceId) -> Result<()> {
-    let attributes = vec![Attribute::Service(service_identity(service))];
-    execute(IPVS_CMD_DEL_SERVICE, attributes)
+    execute(IPVS_CMD_DEL_SERVICE, vec![message::service(service)])
         .with_context(|| format!("cannot delete service {service}"))
 }
 
@@ -61,9 +58,19 @@ pub fn add_destination(
     method: ForwardingMethod,
     weight: u32,
 ) -> Result<()> {
-    let attributes = full_destination(service, destination, method, weight);
-    execute(IPVS_CMD_NEW_DEST, attributes)
-        .with_context(|| format!("cannot add {destination} to service {service}"))
+    let settings = message::full_destination(destination, method, weight);
+    new_destination(service, destination, settings)
+}
+
+/// Adds a real server at the end of a tunnel to a service.
+pub fn add_tunnel_destination(
+    service: &ServiceId,
+    destination: &DestinationId,
+    tunnel: Tunnel,
+    weight: u32,
+) -> Result<()> {
+    let settings = message::tunnel_destination(destination, tunnel, weight);
+    new_destination(service, destination, settings)
 }
 
 /// Changes the weight of a real server, and nothing else about it.
@@ -87,17 +94,27 @@ pub fn set_weight(service: &ServiceId, destination: &DestinationId, weight: u32)
             .is_none_or(|tunnel| tunnel.kind == TunnelKind::IpIp),
         "{destination} has a tunnel, which setting the weight would drop"
     );
-    let attributes = full_destination(service, destination, current.method, weight);
-    execute(IPVS_CMD_SET_DEST, attributes)
+    let settings = message::full_destination(destination, current.method, weight);
+    execute(IPVS_CMD_SET_DEST, vec![message::service(service), settings])
         .with_context(|| format!("cannot set the weight of {destination} of service {service}"))
+}
+
+/// Bounds the connections of a real server of weight 1.
+pub fn set_upper_threshold(
+    service: &ServiceId,
+    destination: &DestinationId,
+    method: ForwardingMethod,
+    connections: u32,
+) -> Result<()> {
+    let settings = message::bounded_destination(destination, method, connections);
+    let attributes = vec![message::service(service), settings];
+    execute(IPVS_CMD_SET_DEST, attributes)
+        .with_context(|| format!("cannot bound {destination} of service {service}"))
 }
 
 /// Removes a real server from a service.
 pub fn delete_destination(service: &ServiceId, destination: &DestinationId) -> Result<()> {
-    let attributes = vec![
-        Attribute::Service(service_identity(service)),
-        Attribute::Destination(destination_identity(destination)),
-    ];
+    let attributes = vec![message::service(service), message::destination(destination)];
     execute(IPVS_CMD_DEL_DEST, attributes)
         .with_context(|| format!("cannot delete {destination} of service {service}"))
 }
@@ -107,111 +124,34 @@ pub fn flush() -> Result<()> {
     execute(IPVS_CMD_FLUSH, Vec::new()).context("cannot flush the IPVS table")
 }
 
-/// All that the kernel wants to know of a new service.
-fn full_service(
-    service: &ServiceId,
-    scheduler: &str,
-    timeout_s: Option<u32>,
-) -> Vec<ServiceAttribute> {
-    let mut attributes = service_identity(service);
-    attributes.extend([
-        ServiceAttribute::Scheduler(scheduler.to_owned()),
-        ServiceAttribute::Flags {
-            flags: timeout_s.map_or(0, |_| IP_VS_SVC_F_PERSISTENT),
-            mask: u32::MAX,
-        },
-        ServiceAttribute::Timeout(timeout_s.unwrap_or(0)),
-        ServiceAttribute::Netmask(single_client(service.family())),
-    ]);
-    attributes
+/// Starts a thread that sends connections to other directors over `interface`, or takes
+/// those that they send; both sides have the same `sync_id`.
+pub fn start_daemon(state: DaemonState, interface: &str, sync_id: u32) -> Result<()> {
+    let attributes = vec![message::daemon(state, interface, sync_id)];
+    execute(IPVS_CMD_NEW_DAEMON, attributes)
+        .with_context(|| format!("cannot start a daemon on {interface}: {state:?}"))
 }
 
-/// The netmask that tells every client apart, which IPv6 gives as a prefix length.
-#[expect(
-    clippy::host_endian_bytes,
-    reason = "the kernel reads the prefix length in host order"
-)]
-fn single_client(family: AddressFamily) -> [u8; 4] {
-    match family {
-        AddressFamily::Ipv4 => [255; 4],
-        AddressFamily::Ipv6 => 128_u32.to_ne_bytes(),
-    }
+fn new_service(service: &ServiceId, scheduler: &str, affinity: Affinity) -> Result<()> {
+    let settings = message::full_service(service, scheduler, affinity);
+    execute(IPVS_CMD_NEW_SERVICE, vec![settings])
+        .with_context(|| format!("cannot add service {service} with scheduler {scheduler}"))
 }
 
-/// All that the kernel wants to know of a destination.
-fn full_destination(
+fn new_destination(
     service: &ServiceId,
     destination: &DestinationId,
-    method: ForwardingMethod,
-    weight: u32,
-) -> Vec<Attribute> {
-    let mut attributes = destination_identity(destination);
-    attributes.extend([
-        DestinationAttribute::ForwardingMethod(method),
-        DestinationAttribute::Weight(weight),
-        DestinationAttribute::UpperThreshold(0),
-        DestinationAttribute::LowerThreshold(0),
-    ]);
-    vec![
-        Attribute::Service(service_identity(service)),
-        Attribute::Destination(attributes),
-    ]
+    settings: DefaultNla,
+) -> Result<()> {
+    execute(IPVS_CMD_NEW_DEST, vec![message::service(service), settings])
+        .with_context(|| format!("cannot add {destination} to service {service}"))
 }
 
 /// Sends one request and waits until the kernel has done it.
-fn execute(command: u8, attributes: Vec<Attribute>) -> Result<()> {
-    let family = Ipvs::open()?.family();
-    let socket = open_socket()?;
-    let mut request = request(family, command, attributes);
-    request.header.flags |= NLM_F_ACK;
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    socket
-        .send(&bytes, 0)
-        .context("cannot send an IPVS request")?;
-
-    let (answer, _sender) = socket
-        .recv_from_full()
-        .context("cannot receive an IPVS answer")?;
-    acknowledged(&answer)
-}
-
-fn open_socket() -> Result<Socket> {
-    let mut socket = Socket::new(NETLINK_GENERIC).context("cannot open a netlink socket")?;
-    socket.bind_auto().context("cannot bind a netlink socket")?;
-    socket
-        .connect(&SocketAddr::new(0, 0))
-        .context("cannot connect a netlink socket to the kernel")?;
-    Ok(socket)
-}
-
-/// A request that the kernel answers only if it fails.
-fn request(
-    family: u16,
-    command: u8,
-    attributes: Vec<Attribute>,
-) -> NetlinkMessage<GenlMessage<Request<Attributes>>> {
-    let mut payload = GenlMessage::from_payload(Request {
+fn execute(command: u8, attributes: Vec<DefaultNla>) -> Result<()> {
+    genetlink::execute(Request {
+        family: Ipvs::open()?.family(),
         command,
-        content: Attributes(attributes),
-    });
-    payload.set_resolved_family_id(family);
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST;
-    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(payload));
-    request.finalize();
-    request
-}
-
-fn acknowledged(answer: &[u8]) -> Result<()> {
-    let answer = wire::messages(answer).next().context("IPVS sent nothing")?;
-    let body = answer.context("cannot decode an IPVS answer")?.body;
-    let Body::Error(code) = body else {
-        bail!("expected an acknowledgement from IPVS, got {body:?}");
-    };
-    if code != 0 {
-        let reason = io::Error::from_raw_os_error(code.saturating_neg());
-        return Err(reason).context("the kernel refused");
-    }
-    Ok(())
+        attributes,
+    })
 }

@@ -5,11 +5,14 @@
 //! boots one. Nothing here but `peers` needs a tool that is not in this workspace.
 
 pub mod agent;
+pub mod application;
 pub mod bench;
 pub mod demo;
 pub mod director;
 pub mod everything;
+pub mod forwarding;
 pub mod fuzz;
+pub mod genetlink;
 pub mod guest;
 pub mod ipvs_admin;
 pub mod ipvsadm_text;
@@ -21,5 +24,7 @@ pub mod report;
 pub mod rtnetlink;
 pub mod schema;
 pub mod services;
+pub mod synchronisation;
 pub mod traffic;
+pub mod tunnel;
 pub mod wait;

@@ -35,6 +35,20 @@ pub struct Cidr {
     pub prefix_len: u8,
 }
 
+impl Cidr {
+    /// An address alone.
+    pub const fn host(address: IpAddr) -> Self {
+        let prefix_len = match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        };
+        Self {
+            address,
+            prefix_len,
+        }
+    }
+}
+
 /// One end of a veth pair, before it exists.
 #[derive(Clone, Debug)]
 pub struct End<'a> {
@@ -107,20 +121,33 @@ pub fn add_address(netns: &Netns, index: u32, cidr: Cidr) -> Result<()> {
 
 /// Sends what has no nearer route to `gateway`.
 pub fn add_default_route(netns: &Netns, gateway: IpAddr) -> Result<()> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family_of(gateway);
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::Static;
-    message.header.scope = RouteScope::Universe;
-    message.header.kind = RouteType::Unicast;
+    let mut message = route_message(family_of(gateway), RouteType::Unicast);
     message.attributes = vec![RouteAttribute::Gateway(RouteAddress::from(gateway))];
-    netns
-        .route()
-        .request(
-            RouteNetlinkMessage::NewRoute(message),
-            NLM_F_CREATE | NLM_F_EXCL,
-        )
+    add_route_message(netns, message)
         .with_context(|| format!("cannot add the default route by {gateway}"))
+}
+
+/// Sends what is meant for the network of `destination` to `gateway`.
+pub fn add_route(netns: &Netns, destination: Cidr, gateway: IpAddr) -> Result<()> {
+    let mut message = route_message_to(destination, RouteType::Unicast);
+    message
+        .attributes
+        .push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
+    add_route_message(netns, message)
+        .with_context(|| format!("cannot add the route to {destination:?} by {gateway}"))
+}
+
+/// Answers what is meant for the network of `destination` that it cannot be reached.
+pub fn add_unreachable_route(netns: &Netns, destination: Cidr) -> Result<()> {
+    let message = route_message_to(destination, RouteType::Unreachable);
+    add_route_message(netns, message)
+        .with_context(|| format!("cannot make {destination:?} unreachable"))
+}
+
+/// Makes the namespace pass on what is meant for others.
+pub fn allow_forwarding(netns: &Netns) -> Result<()> {
+    netns.set_sysctl("net/ipv4/ip_forward", "1")?;
+    netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")
 }
 
 /// Holds everything that leaves an interface back by `delay`, exact to the
@@ -186,6 +213,32 @@ fn link_message(end: &End<'_>) -> LinkMessage {
         LinkAttribute::Address(end.mac.to_vec()),
     ];
     message
+}
+
+fn route_message_to(destination: Cidr, kind: RouteType) -> RouteMessage {
+    let mut message = route_message(family_of(destination.address), kind);
+    message.header.destination_prefix_length = destination.prefix_len;
+    message.attributes = vec![RouteAttribute::Destination(RouteAddress::from(
+        destination.address,
+    ))];
+    message
+}
+
+fn route_message(family: AddressFamily, kind: RouteType) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = kind;
+    message
+}
+
+fn add_route_message(netns: &Netns, message: RouteMessage) -> Result<()> {
+    netns.route().request(
+        RouteNetlinkMessage::NewRoute(message),
+        NLM_F_CREATE | NLM_F_EXCL,
+    )
 }
 
 fn add_neighbour(end: &End<'_>, address: IpAddr, mac: [u8; 6]) -> Result<()> {

@@ -3,6 +3,8 @@
 //! Every accessor says what is missing, so that a renamed field fails by its name
 //! and not as a wrong number. Running the agent is `agent`'s.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use ipvs_observer::cli::SchemaOf;
 use serde_json::Value;
@@ -50,6 +52,17 @@ pub struct PacketRates {
     pub out_per_s: f64,
     /// How long ago the kernel's newest counts were first seen.
     pub age_ns: u64,
+}
+
+/// The drain of a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Whether its weight became 0 during the run.
+    pub begin_seen: bool,
+    /// Packets since then.
+    pub packets: Option<u64>,
+    /// How long it took, once it is over.
+    pub took_ns: Option<u64>,
 }
 
 impl Report {
@@ -111,6 +124,11 @@ impl Report {
             .collect()
     }
 
+    /// A measure of the host over the whole run so far; one without a value is all zero.
+    pub fn total_host_latency(&self, measure: &str) -> Result<Latency> {
+        latency(self.value.pointer("/director/total/latency"), measure)
+    }
+
     /// The functions that could not be probed, each with the reason.
     pub fn refused_probes(&self) -> Result<&[Value]> {
         self.value
@@ -118,6 +136,37 @@ impl Report {
             .and_then(Value::as_array)
             .map(Vec::as_slice)
             .context("no health.refused_probes")
+    }
+
+    /// The names of the probes that are attached, in their order.
+    pub fn probes(&self) -> Result<Vec<&str>> {
+        let probes = self.value.pointer("/health/probes");
+        let probes = probes
+            .and_then(Value::as_array)
+            .context("no health.probes")?;
+        probes
+            .iter()
+            .map(|probe| probe["probe"].as_str().context("a probe has no name"))
+            .collect()
+    }
+
+    /// How often the probe `name` did not run, where the kernel counts that.
+    pub fn not_run(&self, name: &str) -> Result<Option<u64>> {
+        let probes = self.value.pointer("/health/probes");
+        let mut probes = probes
+            .and_then(Value::as_array)
+            .context("no health.probes")?
+            .iter();
+        let probe = probes.find(|probe| probe["probe"] == name);
+        let probe = probe.with_context(|| format!("no probe {name}"))?;
+        let counts = [&probe["missed"], &probe["recursion_misses"]].map(Value::as_u64);
+        Ok(counts[0].zip(counts[1]).map(|(one, other)| one + other))
+    }
+
+    /// A number of what the maps hold and take.
+    pub fn memory(&self, member: &str) -> Result<u64> {
+        let memory = self.value.pointer("/health/memory");
+        number(memory.context("no health.memory")?, member)
     }
 
     /// The service shown as `name`, such as `TCP 10.9.0.1:80`.
@@ -164,6 +213,15 @@ impl<'a> Row<'a> {
     /// A measure over the whole run so far; one without a value is all zero.
     pub fn total_latency(self, measure: &str) -> Result<Latency> {
         latency(self.value.pointer("/total/latency"), measure)
+    }
+
+    /// Whether anything is said of a measure over the whole run so far.
+    pub fn has_total_latency(self, measure: &str) -> Result<bool> {
+        let latencies = self.value.pointer("/total/latency");
+        Ok(latencies
+            .context("no total.latency")?
+            .get(measure)
+            .is_some())
     }
 
     /// A measure in the interval; one without a value is all zero.
@@ -223,6 +281,32 @@ impl<'a> Row<'a> {
             out_per_s: rate("out_packets_per_s")?,
             age_ns: number(rates, "age_ns")?,
         }))
+    }
+
+    /// TCP connections by state, those that there are; `None` where they were not looked at.
+    pub fn tcp_states(self) -> Option<BTreeMap<String, u64>> {
+        let states = self.value.pointer("/states/tcp")?.as_object()?;
+        let counts = states
+            .iter()
+            .filter_map(|(name, count)| Some((name.clone(), count.as_u64()?)));
+        Some(counts.filter(|&(_, count)| count > 0).collect())
+    }
+
+    /// What else is known of the connections: `other`, `begun_unseen`, `unanswered`, `oldest_age_ns`,
+    /// `oldest_syn_recv_age_ns`.
+    pub fn states(self, name: &str) -> Option<u64> {
+        self.value.get("states")?.get(name)?.as_u64()
+    }
+
+    /// The drain of a real server whose weight is 0.
+    pub fn drain(self) -> Option<Drain> {
+        let drain = self.value.get("drain")?;
+        let count = |name: &str| drain.get(name).and_then(Value::as_u64);
+        Some(Drain {
+            begin_seen: drain.get("begin_seen")?.as_bool()?,
+            packets: count("packets"),
+            took_ns: count("took_ns"),
+        })
     }
 
     /// A setting or a gauge: `weight`, `active`, `inactive`.

@@ -10,8 +10,10 @@ use jsonschema::Validator;
 use serde_json::Value;
 
 static TOP: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Top));
+static EXPLAIN: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Explain));
 static LIST: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::List));
 static CHANGES: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Changes));
+static DOCTOR: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Doctor));
 
 /// Reads a line that a command printed, and names all that its schema does not say of it.
 pub fn checked(of: SchemaOf, line: &str) -> Result<Value> {
@@ -19,8 +21,10 @@ pub fn checked(of: SchemaOf, line: &str) -> Result<Value> {
         .with_context(|| format!("the agent printed what is not JSON: {line}"))?;
     let validator = match of {
         SchemaOf::Top => &TOP,
+        SchemaOf::Explain => &EXPLAIN,
         SchemaOf::List => &LIST,
         SchemaOf::Changes => &CHANGES,
+        SchemaOf::Doctor => &DOCTOR,
     };
     let validator = validator
         .as_ref()

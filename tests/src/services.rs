@@ -10,7 +10,9 @@ use std::{
 };
 
 use anyhow::Result;
-use ipvs_observer::model::id::{DestinationId, ForwardingMethod, Protocol, ServiceId};
+use ipvs_observer::model::id::{
+    AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId,
+};
 
 use crate::{
     director::{Lab, VIP_V4, VIP_V6, server_v4, server_v6},
@@ -38,6 +40,14 @@ impl Vip {
             Self::V6 => VIP_V6,
         };
         SocketAddr::new(address, PORT)
+    }
+
+    /// The family of its clients.
+    pub const fn family(self) -> AddressFamily {
+        match self {
+            Self::V4 => AddressFamily::Ipv4,
+            Self::V6 => AddressFamily::Ipv6,
+        }
     }
 
     /// The address of a real server as this service knows it.

@@ -26,9 +26,9 @@ use crate::netns::Netns;
 /// What a client sends for one request.
 pub const REQUEST: [u8; 64] = [b'?'; 64];
 /// What a server sends for one response.
-const RESPONSE: [u8; 128] = [b'!'; 128];
-/// Longer than anything here is delayed by: a client that waits this long is stuck.
-const STUCK: Duration = Duration::from_secs(60);
+pub const RESPONSE: [u8; 128] = [b'!'; 128];
+/// Longer than anything here is delayed by: who waits this long is stuck.
+pub const STUCK: Duration = Duration::from_secs(60);
 
 /// A TCP server in a namespace; it stops when dropped.
 #[derive(Debug)]

@@ -2,15 +2,23 @@
 //! met exactly.
 
 mod bad_input;
+mod bypass;
 mod connections;
 mod demo;
+mod doctor;
+mod drops;
 mod environment;
 mod firewall_mark;
+mod forward;
+mod icmp;
 mod interrupted;
 mod kernel_agrees;
 mod large;
+mod late;
 mod live;
 mod log;
+mod methods;
+mod missed;
 mod module;
 mod options;
 mod outcomes;
@@ -21,6 +29,8 @@ mod reopened;
 mod repeated;
 mod rights;
 mod servers;
+mod states;
+mod synchronisation;
 mod text;
 mod text_files;
 mod udp;

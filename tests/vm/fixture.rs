@@ -3,14 +3,18 @@
 
 use std::{fs, time::Duration};
 
+use ipvs_observer::cli::SchemaOf;
 use ipvs_observer_tests::{
-    agent::Agent,
+    agent::{self, Agent, Rights},
     director::Lab,
+    netns::Netns,
     report::{Report, Row},
+    schema,
     services::Vip,
     traffic::{self, Server},
     wait,
 };
+use serde_json::Value;
 
 /// Every measure of a connection that is on by default and seen under Masquerade.
 pub(crate) const MEASURES: [&str; 6] = [
@@ -146,4 +150,25 @@ pub(crate) fn attached_probes() -> Vec<String> {
 pub(crate) fn assert_one_line(stderr: &str, says: &str) {
     assert_eq!(stderr.lines().count(), 1, "not one line: {stderr}");
     assert!(stderr.contains(says), "nothing about {says}: {stderr}");
+}
+
+/// The exit status of `doctor`, and what it says.
+#[track_caller]
+pub(crate) fn doctor(netns: &Netns, rights: Rights) -> (Option<i32>, Value) {
+    let outcome = agent::run(netns, rights, &["doctor", "-o", "json"]).expect("it runs");
+    assert_eq!(outcome.stderr, "");
+    let report = schema::checked(SchemaOf::Doctor, &outcome.stdout.join("\n"));
+    let report = report.expect("it is as the schema says");
+    (outcome.status.code(), report)
+}
+
+/// The states that probes have in what `doctor` says, each once.
+#[track_caller]
+pub(crate) fn probe_states(report: &Value) -> Vec<&str> {
+    let probes = report["probes"].as_array().expect("they are listed");
+    let states = probes.iter().filter_map(|probe| probe["state"].as_str());
+    let mut states: Vec<_> = states.collect();
+    states.sort_unstable();
+    states.dedup();
+    states
 }

@@ -14,7 +14,7 @@ use ipvs_observer_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::fixture::{Balanced, assert_one_line, attached_probes};
+use crate::fixture::{Balanced, assert_one_line, attached_probes, doctor, probe_states};
 
 const VIP: Vip = Vip::V4;
 const SERVERS: u8 = 2;
@@ -41,6 +41,19 @@ fn top_says_that_the_module_has_no_btf_and_ends() {
         );
     }
     assert_eq!(attached_probes(), Vec::<String>::new());
+}
+
+#[cfg_attr(feature = "vm", test)]
+fn doctor_says_what_is_missing_and_looks_at_the_rest() {
+    let balanced = busy();
+    let (status, report) = doctor(balanced.lab.director(), Rights::Root);
+    assert_eq!(status, Some(3), "{report}");
+    assert_eq!(report["verdict"], "no_types");
+    assert_eq!(report["types"]["state"], "kernel_only");
+    assert_eq!(report["ip_vs"]["state"], "loaded");
+    assert_eq!(report["table"], json!({"services": 1, "servers": SERVERS}));
+    assert_eq!(probe_states(&report), ["unknown"]);
+    assert_eq!(report.get("measures"), None);
 }
 
 #[cfg_attr(feature = "vm", test)]

@@ -2,8 +2,11 @@
 //! else. Guest time is exact here, so what is compared is two runs of the same traffic,
 //! without and with the delay.
 
+mod age;
 mod cost;
 mod duration;
+mod explain;
+mod methods;
 
 use std::{
     io::{self, Write as _},

@@ -28,8 +28,13 @@ pub(crate) const LAB: &[&str] = &[
     "veth",
     "sch_netem",
 ];
-/// What the kernel asks for when a service names it: schedulers and the persistence engine.
+/// What the kernel asks for when somebody names it: schedulers and the persistence engine of
+/// services, the devices at a tunnel's end, SCTP.
 const ON_REQUEST: &[&str] = &[
+    "fou",
+    "ip6_gre",
+    "ip6_tunnel",
+    "ip_gre",
     "ip_vs_dh",
     "ip_vs_fo",
     "ip_vs_lblc",
@@ -41,6 +46,9 @@ const ON_REQUEST: &[&str] = &[
     "ip_vs_pe_sip",
     "ip_vs_sed",
     "ip_vs_sh",
+    "ipip",
+    "sctp",
+    "sit",
 ];
 /// Some kernels have it as a module, and then libcrc32c cannot do without it and does not say so
 /// as a dependency; others have it inside.

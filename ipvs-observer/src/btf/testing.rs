@@ -236,7 +236,12 @@ impl Author {
         let counter = writer.int("int", 4);
         let atomic = writer.record(STRUCT, "", 4, &[("counter", counter, 0, 0)]);
         let atomic = writer.reference(TYPEDEF, "atomic_t", atomic);
-        let known = BTreeMap::from([("int".to_owned(), counter), ("atomic_t".to_owned(), atomic)]);
+        let known = BTreeMap::from([
+            ("int".to_owned(), counter),
+            ("atomic_t".to_owned(), atomic),
+            // A structure around an `atomic_t`, and as large.
+            ("refcount_t".to_owned(), atomic),
+        ]);
         Self { writer, known }
     }
 

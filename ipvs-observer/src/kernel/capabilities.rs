@@ -29,6 +29,9 @@ impl fmt::Display for Capability {
     }
 }
 
+/// The highest `kernel.perf_event_paranoid` that means something upstream (`include/linux/perf_event.h`).
+const MOST_PARANOID: i32 = 2;
+
 /// The effective capabilities of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities(u64);
@@ -49,13 +52,27 @@ impl Capabilities {
         self.0 >> (capability as u32) & 1 == 1
     }
 
+    /// Whether they permit what `capability` permits: `CAP_SYS_ADMIN` stands for two of the others.
+    pub const fn permit(self, capability: Capability) -> bool {
+        let by_admin = matches!(capability, Capability::Bpf | Capability::Perfmon);
+        self.has(capability) || (by_admin && self.has(Capability::SysAdmin))
+    }
+
     /// What observing takes and is not among them.
     pub fn missing(self) -> Vec<Capability> {
-        let by_admin = self.has(Capability::SysAdmin);
         [Capability::Bpf, Capability::Perfmon, Capability::NetAdmin]
             .into_iter()
-            .filter(|&needed| !self.has(needed) && (needed == Capability::NetAdmin || !by_admin))
+            .filter(|&needed| !self.permit(needed))
             .collect()
+    }
+
+    /// What attaching probes takes besides, and is not among them, while `kernel.perf_event_paranoid` is `paranoid`.
+    ///
+    /// Debian's and Ubuntu's kernels then give perf events to no other; those of others give them to `CAP_PERFMON`, so
+    /// that this is the reason of a refusal and does not foretell one.
+    pub fn missing_for_perf_events(self, paranoid: Option<i32>) -> Option<Capability> {
+        let is_wanted = paranoid.is_some_and(|paranoid| paranoid > MOST_PARANOID);
+        (is_wanted && !self.has(Capability::SysAdmin)).then_some(Capability::SysAdmin)
     }
 }
 
@@ -75,6 +92,18 @@ mod tests {
             [Capability::Bpf, Capability::Perfmon, Capability::NetAdmin]
         );
         assert_eq!(Capabilities::parse("").missing().len(), 3);
+    }
+
+    #[test]
+    fn perf_events_want_sys_admin_where_the_kernel_is_more_paranoid_than_upstream() {
+        let missing = |cap_eff: &str, paranoid| {
+            Capabilities::parse(&format!("CapEff:\t{cap_eff}")).missing_for_perf_events(paranoid)
+        };
+        let (three, admin) = ("000000c000001000", "0000000000200000");
+        assert_eq!(missing(three, Some(3)), Some(Capability::SysAdmin));
+        assert_eq!(missing(three, Some(2)), None);
+        assert_eq!(missing(three, None), None);
+        assert_eq!(missing(admin, Some(4)), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::BufReader,
+    io::{self, BufReader, Read as _},
 };
 
 use super::{Kernel, ReadError};
@@ -40,6 +40,26 @@ impl Kernel {
         Connections::start(file, self.open(file.name())?)
     }
 
+    /// Makes the kernel show every connection, for a program that looks on; the text is thrown away.
+    pub fn show_connections(&self) -> Result<(), ProcfsError> {
+        /// The kernel writes lines into a page, and shows a connection again whose line it has no room for
+        /// (`seq_read_iter` in `fs/seq_file.c`). No line is longer than what is left here: that of IPv6 with all the
+        /// data of a persistence engine has 430 bytes.
+        const PART_BYTES: usize = 4096 - 512;
+        let file = ConnectionFile::Conn.name();
+        let unread = |source| ProcfsError::Read { file, source };
+        let mut shown = File::open(self.root.join(NET).join(file)).map_err(unread)?;
+        let mut part = [0; PART_BYTES];
+        loop {
+            match shown.read(&mut part) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(unread(error)),
+            }
+        }
+    }
+
     /// The totals that the kernel copies every 2 s.
     pub fn stats(&self) -> Result<Stats, ProcfsError> {
         stats::stats(self.open(stats::STATS)?)
@@ -60,9 +80,7 @@ impl Kernel {
     pub fn status(&self) -> Result<Option<Status>, ProcfsError> {
         match self.open(status::STATUS) {
             Ok(file) => status::status(file).map(Some),
-            Err(ProcfsError::Read { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
+            Err(ProcfsError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -4,10 +4,12 @@
 
 mod capabilities;
 mod ipvs;
+mod modules;
 mod netns;
 mod symbols;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -16,8 +18,12 @@ use std::{
 use thiserror::Error;
 
 pub use capabilities::{Capabilities, Capability};
+pub use modules::Module;
 pub use netns::NetnsError;
 pub use symbols::SymbolError;
+
+/// Where tracefs is mounted, by itself or by debugfs.
+const TRACEFS: [&str; 2] = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
 
 /// The file systems through which the kernel speaks.
 #[derive(Clone, Debug)]
@@ -68,6 +74,12 @@ impl Kernel {
             .map(|status| Capabilities::parse(&status))
     }
 
+    /// `kernel.perf_event_paranoid`; none if the kernel has no perf events.
+    pub fn perf_event_paranoid(&self) -> Option<i32> {
+        let text = self.read_text("proc/sys/kernel/perf_event_paranoid").ok()?;
+        text.trim().parse().ok()
+    }
+
     /// Whether the kernel has BTF at all.
     pub fn has_btf(&self) -> bool {
         self.root.join("sys/kernel/btf/vmlinux").exists()
@@ -112,6 +124,26 @@ impl Kernel {
     /// The address of a symbol of the kernel.
     pub fn symbol(&self, name: &'static str) -> Result<u64, SymbolError> {
         symbols::find(&self.root.join("proc/kallsyms"), name)
+    }
+
+    /// Those of `names` that are functions of the kernel or of a module, inlined ones not among them.
+    pub fn functions(
+        &self,
+        names: &BTreeSet<&'static str>,
+    ) -> Result<BTreeSet<&'static str>, ReadError> {
+        let path = self.root.join("proc/kallsyms");
+        symbols::functions(&path, names).map_err(|source| ReadError { path, source })
+    }
+
+    /// Those of `names` that the kernel lets be traced, which its probes ask for too.
+    pub fn traceable(
+        &self,
+        names: &BTreeSet<&'static str>,
+    ) -> Result<BTreeSet<&'static str>, ReadError> {
+        let paths = TRACEFS.map(|folder| self.root.join(folder).join("available_filter_functions"));
+        let [path, other] = paths;
+        let path = if path.exists() { path } else { other };
+        symbols::traceable(&path, names).map_err(|source| ReadError { path, source })
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {

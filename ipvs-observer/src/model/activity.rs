@@ -1,6 +1,8 @@
 //! What the programs saw of one virtual service or real server over some span.
 
-use ipvs_observer_common::{Counters, Measure};
+use std::array;
+
+use ipvs_observer_common::{Counters, Event, Measure};
 
 use super::latency::Distribution;
 
@@ -41,12 +43,13 @@ impl Activity {
         reason = "a rate needs no more than 53 bits"
     )]
     pub fn scheduled_per_s(&self, window_s: f64) -> Option<f64> {
-        (window_s > 0.0).then(|| self.counters.scheduled as f64 / window_s)
+        (window_s > 0.0).then(|| self.counters.get(Event::Scheduled) as f64 / window_s)
     }
 
-    /// Packets that IPVS dropped, for the reasons that are counted: so far, that there was no destination.
-    pub const fn dropped(&self) -> u64 {
-        self.counters.no_destination
+    /// Packets that IPVS dropped, for the reasons that are counted.
+    pub fn dropped(&self) -> u64 {
+        let drops = Event::ALL.into_iter().filter(|event| event.is_drop());
+        drops.map(|event| self.counters.get(event)).sum()
     }
 }
 
@@ -58,15 +61,5 @@ impl Default for Activity {
 
 /// Applies `with` to each counter of `a` and its like in `b`.
 pub fn combine(a: Counters, b: Counters, with: impl Fn(u64, u64) -> u64) -> Counters {
-    Counters {
-        scheduled: with(a.scheduled, b.scheduled),
-        established: with(a.established, b.established),
-        refused: with(a.refused, b.refused),
-        no_destination: with(a.no_destination, b.no_destination),
-        syn_repeated: with(a.syn_repeated, b.syn_repeated),
-        unanswered: with(a.unanswered, b.unanswered),
-        server_first: with(a.server_first, b.server_first),
-        data_in_syn: with(a.data_in_syn, b.data_in_syn),
-        preexisting: with(a.preexisting, b.preexisting),
-    }
+    Counters(array::from_fn(|index| with(a.0[index], b.0[index])))
 }

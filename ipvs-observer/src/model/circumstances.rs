@@ -54,13 +54,24 @@ impl Circumstances {
         frozen_by(&self.settings)
     }
 
+    /// Whether the `drop_packet` defence may drop packets.
+    pub fn may_drop_packets(&self) -> bool {
+        self.is_on("drop_packet")
+    }
+
+    /// Whether connections outlive their real server, and their packets are dropped: not with `expire_nodest_conn`.
+    pub fn keeps_connections(&self) -> bool {
+        !self.is_on("expire_nodest_conn")
+    }
+
     /// `ip_vs_conn_uses_old_conntrack` of `ip_vs_core.c`: the old connection is given up, and netfilter still has it.
     fn can_drop_reused_port(&self) -> bool {
-        let is_on = |name| {
-            let setting = self.settings.iter().find(|setting| setting.name == name);
-            setting.is_some_and(|setting| setting.value != "0")
-        };
-        is_on("conn_reuse_mode") && is_on("conntrack")
+        self.is_on("conn_reuse_mode") && self.is_on("conntrack")
+    }
+
+    fn is_on(&self, name: &str) -> bool {
+        let setting = self.settings.iter().find(|setting| setting.name == name);
+        setting.is_some_and(|setting| setting.value != "0")
     }
 }
 

@@ -143,6 +143,16 @@ pub enum ForwardingMethod {
     Unknown(u32),
 }
 
+impl ForwardingMethod {
+    /// Whether replies pass the director by themselves; with others they do if it is the real server's gateway.
+    pub const fn has_return_path(self) -> bool {
+        match self {
+            Self::Masquerade | Self::Local | Self::Unknown(_) => true,
+            Self::Tunnel | Self::DirectRoute | Self::Bypass => false,
+        }
+    }
+}
+
 impl From<u32> for ForwardingMethod {
     fn from(value: u32) -> Self {
         match value {

@@ -4,7 +4,7 @@
 //! bucket's midpoint, clamped to the exact smallest and largest value, so that it is off by at most 1.6 %.
 
 use hdrhistogram::Histogram;
-use ipvs_observer_common::{Measure, UNDERFLOW, bounds_of, bucket_of};
+use ipvs_observer_common::{FINEST_GROUPING_BITS, Measure, Scale};
 
 /// Two significant digits: each of our buckets is an exact union of its slots.
 const SIGNIFICANT_DIGITS: u8 = 2;
@@ -15,6 +15,8 @@ const HIGHEST_NS: u64 = 1 << 47;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
     measure: Measure,
+    /// Buckets of an octave are two to this power.
+    grouping_bits: u32,
     /// Index of a bucket and how many values it has, by index, without the empty ones.
     buckets: Vec<(usize, u64)>,
     count: u64,
@@ -27,6 +29,7 @@ impl Distribution {
     pub const fn empty(measure: Measure) -> Self {
         Self {
             measure,
+            grouping_bits: FINEST_GROUPING_BITS,
             buckets: Vec::new(),
             count: 0,
             sum_ns: 0,
@@ -40,6 +43,7 @@ impl Distribution {
     /// and extreme can come with different readings.
     pub fn new(
         measure: Measure,
+        grouping_bits: u32,
         buckets: Vec<(usize, u64)>,
         sum_ns: u64,
         extremes_ns: Option<(u64, u64)>,
@@ -47,6 +51,7 @@ impl Distribution {
         let mut distribution = Self {
             count: buckets.iter().map(|&(_, count)| count).sum(),
             buckets,
+            grouping_bits,
             sum_ns,
             ..Self::empty(measure)
         };
@@ -55,10 +60,8 @@ impl Distribution {
             .next()
             .zip(distribution.in_order().last());
         distribution.extremes_ns = outermost.map(|((first, _), (last, _))| {
-            let (first, last) = (
-                bounds_of(measure.range(), first),
-                bounds_of(measure.range(), last),
-            );
+            let scale = measure.scale(grouping_bits);
+            let (first, last) = (scale.bounds_of(first), scale.bounds_of(last));
             let (min, max) = extremes_ns.unwrap_or((first.0, last.1));
             (min.clamp(first.0, first.1), max.clamp(last.0, last.1))
         });
@@ -80,6 +83,11 @@ impl Distribution {
         self.sum_ns
     }
 
+    /// Their mean, if there is any.
+    pub const fn mean_ns(&self) -> Option<u64> {
+        self.sum_ns.checked_div(self.count)
+    }
+
     /// The smallest value, if there is any.
     pub fn min_ns(&self) -> Option<u64> {
         self.extremes_ns.map(|(min, _)| min)
@@ -92,9 +100,9 @@ impl Distribution {
 
     /// Lowest value of each bucket that is not empty, and how many values it has.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
-        let range = self.measure.range();
+        let scale = self.scale();
         self.in_order()
-            .map(move |(index, count)| (bounds_of(range, index).0, count))
+            .map(move |(index, count)| (scale.bounds_of(index).0, count))
     }
 
     /// Adds the values of `other`, which has the same measure.
@@ -106,6 +114,14 @@ impl Distribution {
         if other.count == 0 {
             return;
         }
+        if self.count == 0 {
+            self.clone_from(other);
+            return;
+        }
+        debug_assert_eq!(
+            self.grouping_bits, other.grouping_bits,
+            "a run cuts octaves in one way"
+        );
         let (mut left, mut right) = (
             self.buckets.iter().copied().peekable(),
             other.buckets.iter().copied().peekable(),
@@ -136,20 +152,21 @@ impl Distribution {
 
     /// The buckets by value: the one below the range comes first, though its index does not.
     fn in_order(&self) -> impl Iterator<Item = (usize, u64)> {
-        let below = self
-            .buckets
-            .iter()
-            .filter(|&&(index, _)| index == UNDERFLOW);
-        let others = self
-            .buckets
-            .iter()
-            .filter(|&&(index, _)| index != UNDERFLOW);
+        let underflow = self.scale().underflow();
+        let below = self.buckets.iter();
+        let below = below.filter(move |&&(index, _)| index == underflow);
+        let others = self.buckets.iter();
+        let others = others.filter(move |&&(index, _)| index != underflow);
         below.chain(others).copied()
+    }
+
+    const fn scale(&self) -> Scale {
+        self.measure.scale(self.grouping_bits)
     }
 
     /// What a value of bucket `index` is taken for.
     fn representative_ns(&self, index: usize) -> u64 {
-        let (lowest, highest) = bounds_of(self.measure.range(), index);
+        let (lowest, highest) = self.scale().bounds_of(index);
         let midpoint = lowest + (highest - lowest) / 2;
         let (min, max) = self.extremes_ns.unwrap_or((0, u64::MAX));
         midpoint.clamp(min, max)
@@ -188,10 +205,10 @@ impl Percentiles {
         for (index, count) in distribution.in_order() {
             histogram.saturating_record_n(distribution.representative_ns(index).max(1), count);
         }
-        let range = distribution.measure.range();
+        let scale = distribution.scale();
         Some(Self::SHOWN.map(|(quantile, _)| {
             let slot_ns = histogram.value_at_quantile(quantile);
-            distribution.representative_ns(bucket_of(range, slot_ns))
+            distribution.representative_ns(scale.bucket_of(slot_ns))
         }))
     }
 }
@@ -207,7 +224,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use hdrhistogram::Histogram;
-    use ipvs_observer_common::{Measure, bounds_of, bucket_of};
+    use ipvs_observer_common::{FINEST_GROUPING_BITS, Measure};
 
     use super::{Distribution, Percentiles};
 
@@ -215,7 +232,7 @@ mod tests {
         let mut buckets = BTreeMap::new();
         for &value in values {
             *buckets
-                .entry(bucket_of(measure.range(), value))
+                .entry(measure.scale(FINEST_GROUPING_BITS).bucket_of(value))
                 .or_insert(0) += 1;
         }
         let extremes = values
@@ -225,6 +242,7 @@ mod tests {
             .zip(values.iter().copied().max());
         Distribution::new(
             measure,
+            FINEST_GROUPING_BITS,
             buckets.into_iter().collect(),
             values.iter().sum(),
             extremes,
@@ -261,17 +279,13 @@ mod tests {
         for &value in &values {
             exact.record(value).unwrap();
         }
-        let range = Measure::FirstByte.range();
+        let scale = Measure::FirstByte.scale(FINEST_GROUPING_BITS);
         let shown = Percentiles::new()
             .of(&of_values(Measure::FirstByte, &values))
             .unwrap();
         for ((quantile, name), value) in Percentiles::SHOWN.into_iter().zip(shown) {
             let expected = exact.value_at_quantile(quantile);
-            assert_eq!(
-                bucket_of(range, value),
-                bucket_of(range, expected),
-                "{name}"
-            );
+            assert_eq!(scale.bucket_of(value), scale.bucket_of(expected), "{name}");
         }
     }
 
@@ -281,8 +295,8 @@ mod tests {
         let distribution = of_values(measure, &[5, 2_000, u64::MAX / 4]);
         let [p50, .., p999] = Percentiles::new().of(&distribution).unwrap();
         assert_eq!(
-            bucket_of(measure.range(), p50),
-            bucket_of(measure.range(), 2_000)
+            measure.scale(FINEST_GROUPING_BITS).bucket_of(p50),
+            measure.scale(FINEST_GROUPING_BITS).bucket_of(2_000)
         );
         assert_eq!(p999, u64::MAX / 4);
         let lowest: Vec<u64> = distribution.buckets().map(|(lowest, _)| lowest).collect();
@@ -302,18 +316,24 @@ mod tests {
 
     #[test]
     fn extremes_of_another_reading_are_held_within_the_outermost_buckets() {
-        let range = Measure::Connect.range();
-        let (low, high) = (bucket_of(range, 5_000), bucket_of(range, 80_000));
+        let scale = Measure::Connect.scale(FINEST_GROUPING_BITS);
+        let (low, high) = (scale.bucket_of(5_000), scale.bucket_of(80_000));
         let new = |extremes| {
             let buckets = vec![(low, 1), (high, 1)];
-            Distribution::new(Measure::Connect, buckets, 85_000, Some(extremes))
+            Distribution::new(
+                Measure::Connect,
+                FINEST_GROUPING_BITS,
+                buckets,
+                85_000,
+                Some(extremes),
+            )
         };
         let lagging = new((6_000, 7_000));
-        assert_eq!(lagging.min_ns(), Some(bounds_of(range, low).1));
-        assert_eq!(lagging.max_ns(), Some(bounds_of(range, high).0));
+        assert_eq!(lagging.min_ns(), Some(scale.bounds_of(low).1));
+        assert_eq!(lagging.max_ns(), Some(scale.bounds_of(high).0));
         let ahead = new((1_000, 9_000_000));
-        assert_eq!(ahead.min_ns(), Some(bounds_of(range, low).0));
-        assert_eq!(ahead.max_ns(), Some(bounds_of(range, high).1));
+        assert_eq!(ahead.min_ns(), Some(scale.bounds_of(low).0));
+        assert_eq!(ahead.max_ns(), Some(scale.bounds_of(high).1));
         assert_eq!(new((5_000, 80_000)).max_ns(), Some(80_000));
     }
 }

@@ -7,12 +7,16 @@
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
+use ipvs_observer_common::Measure;
+
 use super::{
     activity::Activity,
     counters::Counters,
-    id::{DestinationId, ServiceId},
+    drain::{Drain, Reading},
+    id::{DestinationId, ForwardingMethod, ServiceId},
     sample::{Sample, Timestamp},
-    snapshot::{Completeness, DestinationRow, Health, Row, Run, ServiceRow, Snapshot},
+    snapshot::{Completeness, DestinationRow, Director, Health, Row, Run, ServiceRow, Snapshot},
+    states::{States, Sweep},
 };
 use crate::ipvs::table::{Destination, Service, Stats, Table};
 
@@ -22,6 +26,8 @@ pub struct Ledger {
     run: Arc<Run>,
     started: Timestamp,
     previous: Timestamp,
+    /// What the programs saw of the host itself since the start.
+    host: Activity,
     services: BTreeMap<ServiceId, ServiceAccount>,
     completeness: Completeness,
 }
@@ -42,6 +48,7 @@ struct DestinationAccount {
     account: Account,
     /// What the table last said of it.
     facts: Option<Destination>,
+    drain: Option<Drain>,
 }
 
 /// What is remembered of a service or a real server alike.
@@ -73,13 +80,14 @@ impl Ledger {
             run,
             started: at,
             previous: at,
+            host: Activity::none(),
             services: BTreeMap::new(),
             completeness: Completeness {
                 packets: Some(0),
                 ..Completeness::default()
             },
         };
-        ledger.note_table(table, at);
+        ledger.note_table(table, Reading::First, at);
         ledger
     }
 
@@ -91,6 +99,8 @@ impl Ledger {
             table,
             table_took,
             packets,
+            own_cost,
+            sweep,
             circumstances,
         } = sample;
         let estimation = circumstances.frozen_by().is_none();
@@ -105,9 +115,13 @@ impl Ledger {
             total: self.completeness,
             torn: table.torn,
             table_took,
+            probes: readings.probes,
+            memory: readings.memory,
+            sweep_took: sweep.as_ref().map(|sweep| sweep.took),
             missed_windows,
         };
-        self.note_table(table, at);
+        self.host.merge(&readings.host);
+        self.note_table(table, Reading::Later, at);
         for ((service_id, destination_id), activity) in readings.servers {
             let service = self.services.entry(service_id).or_default();
             let account = match destination_id {
@@ -119,7 +133,9 @@ impl Ledger {
         }
         let rows = self.services.iter_mut();
         let services = rows
-            .filter_map(|(id, service)| Some((*id, service.row(at, estimation)?)))
+            .filter_map(|(id, service)| {
+                Some((*id, service.row(id, at, estimation, sweep.as_ref())?))
+            })
             .collect();
         let window = at.monotonic.saturating_sub(self.previous.monotonic);
         self.previous = at;
@@ -129,14 +145,19 @@ impl Ledger {
             window,
             elapsed: at.monotonic.saturating_sub(self.started.monotonic),
             is_final,
+            director: Director {
+                interval: readings.host,
+                total: self.host.clone(),
+            },
             services,
             health,
+            own_cost,
             circumstances,
         }
     }
 
     /// Takes in the newest table.
-    fn note_table(&mut self, table: Table, at: Timestamp) {
+    fn note_table(&mut self, table: Table, reading: Reading, at: Timestamp) {
         // What is missing from a torn table may well be there.
         if !table.torn {
             for service in self.services.values_mut() {
@@ -151,7 +172,13 @@ impl Ledger {
             service.own.enter(facts.stats, at);
             for facts in mem::take(&mut facts.destinations) {
                 let destination = service.destinations.entry(facts.id).or_default();
+                if destination.account.presence == Presence::Closed {
+                    destination.drain = None;
+                }
                 destination.account.enter(facts.stats, at);
+                let traffic = destination.account.counters.as_ref();
+                let traffic = traffic.map(Counters::newest);
+                destination.drain = Drain::next(destination.drain, &facts, traffic, reading, at);
                 destination.facts = Some(facts);
             }
             service.facts = Some(facts);
@@ -161,10 +188,17 @@ impl Ledger {
 
 impl ServiceAccount {
     /// The service's row with those of its real servers, whose activity it sums up; `None` once it was shown as gone.
-    fn row(&mut self, at: Timestamp, estimation: bool) -> Option<ServiceRow> {
+    fn row(
+        &mut self,
+        service: &ServiceId,
+        at: Timestamp,
+        estimation: bool,
+        sweep: Option<&Sweep>,
+    ) -> Option<ServiceRow> {
         let mut interval = mem::take(&mut self.own.interval);
         let mut total = self.own.total.clone();
         let mut destinations = BTreeMap::new();
+        let mut has_return_path = self.destinations.is_empty();
         for (id, destination) in &mut self.destinations {
             let its_interval = mem::take(&mut destination.account.interval);
             interval.merge(&its_interval);
@@ -173,13 +207,20 @@ impl ServiceAccount {
                 continue;
             }
             let its_total = destination.account.total.clone();
+            let method = destination.facts.map(|facts| facts.method);
+            let replies = method.is_none_or(ForwardingMethod::has_return_path);
+            has_return_path |= replies;
             let row = destination
                 .account
-                .row(its_interval, its_total, at, estimation);
+                .row(its_interval, its_total, replies, at, estimation);
             destinations.insert(
                 *id,
                 DestinationRow {
                     facts: destination.facts,
+                    drain: destination.drain.filter(|_| !row.gone),
+                    states: sweep
+                        .filter(|_| !row.gone)
+                        .and_then(|sweep| destination.states(service, *id, sweep)),
                     row,
                 },
             );
@@ -189,9 +230,20 @@ impl ServiceAccount {
         }
         Some(ServiceRow {
             facts: self.facts.clone(),
-            row: self.own.row(interval, total, at, estimation),
+            row: self
+                .own
+                .row(interval, total, has_return_path, at, estimation),
             destinations,
         })
+    }
+}
+
+impl DestinationAccount {
+    /// What `sweep` has found of it; nothing found is no connection.
+    fn states(&self, service: &ServiceId, id: DestinationId, sweep: &Sweep) -> Option<States> {
+        let found = sweep.servers.get(&(*service, Some(id)));
+        let states = found.copied().unwrap_or(States::NONE);
+        Some(states.known(service, self.facts.as_ref()?))
     }
 }
 
@@ -214,13 +266,25 @@ impl Account {
         }
     }
 
-    fn row(&mut self, interval: Activity, total: Activity, at: Timestamp, estimation: bool) -> Row {
+    /// `replies` is whether they pass the director by the forwarding method; others do where it is the real server's gateway.
+    fn row(
+        &mut self,
+        interval: Activity,
+        total: Activity,
+        replies: bool,
+        at: Timestamp,
+        estimation: bool,
+    ) -> Row {
+        let of_replies = |measure: &Measure| measure.needs_return_path();
+        let mut measures = Measure::ALL.into_iter().filter(of_replies);
+        let has_return_path = replies || measures.any(|measure| total.latency(measure).count() > 0);
         let gone = self.presence != Presence::Present;
         if gone {
             self.presence = Presence::Closed;
         }
         Row {
             gone,
+            has_return_path,
             since: self.since,
             interval,
             total,

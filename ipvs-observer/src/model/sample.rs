@@ -8,6 +8,10 @@ use super::{
     activity::Activity,
     circumstances::Circumstances,
     id::{DestinationId, ServiceId},
+    memory::Memory,
+    snapshot::ProbeHealth,
+    split::OwnCost,
+    states::Sweep,
 };
 use crate::ipvs::table::Table;
 
@@ -26,12 +30,18 @@ pub struct Timestamp {
 /// What the programs saw since the previous reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readings {
+    /// Of the host itself.
+    pub host: Activity,
     /// Only those with anything new.
     pub servers: BTreeMap<ServerId, Activity>,
     /// Packets of the observed namespace that reached a state transition.
     pub transitions: u64,
     /// Events given up, by [`Loss`].
     pub losses: [u64; Loss::ALL.len()],
+    /// What attached probes missed since they were attached.
+    pub probes: Vec<ProbeHealth>,
+    /// What the maps hold and take.
+    pub memory: Memory,
 }
 
 /// Everything that one tick read.
@@ -47,6 +57,10 @@ pub struct Sample {
     pub table_took: Duration,
     /// IPVS's own count of packets since the previous sample, from its per-CPU counters.
     pub packets: Option<u64>,
+    /// What the programs took since the start, where that is counted.
+    pub own_cost: Option<OwnCost>,
+    /// All connections by server, if they were looked at.
+    pub sweep: Option<Sweep>,
     /// Settings that bear on all this.
     pub circumstances: Circumstances,
 }

@@ -2,15 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ipvs_observer_common::{Loss, Measure};
+use ipvs_observer_common::{Event, Loss, Measure};
 
 use super::{
     activity::Activity,
     circumstances::{Bite, Circumstances},
+    drain::Drain,
     filter::Selection,
     id::{DestinationId, ServiceId},
+    memory::Memory,
     rates::Rates,
     sample::Timestamp,
+    split::OwnCost,
+    states::States,
 };
 use crate::ipvs::table::{Destination, Service, Traffic};
 
@@ -27,10 +31,14 @@ pub struct Snapshot {
     pub elapsed: Duration,
     /// Whether this is the last one, made for the sake of the totals.
     pub is_final: bool,
+    /// What is measured of the host itself.
+    pub director: Director,
     /// Services, by identity.
     pub services: BTreeMap<ServiceId, ServiceRow>,
     /// How far the numbers can be trusted.
     pub health: Health,
+    /// What the programs themselves took since the start, where that is counted.
+    pub own_cost: Option<OwnCost>,
     /// Settings that bear on all this.
     pub circumstances: Circumstances,
 }
@@ -72,34 +80,46 @@ pub struct Run {
     pub kernel: String,
     /// Measures whose probes are attached.
     pub measures: Vec<Measure>,
-    /// Kinds of events whose probes are attached.
-    pub events: Vec<Events>,
+    /// Events whose probes are attached.
+    pub events: Vec<Event>,
     /// Probes that are not attached.
     pub refused_probes: Vec<RefusedProbe>,
     /// Why the kernel's counters are copies and not live, if they are.
     pub no_live: Option<String>,
 }
 
-/// Counters that come and go together with their probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Events {
-    /// `scheduled`.
-    Scheduled,
-    /// What the handshake tells, and everything else of a connection's packets.
-    Handshakes,
-    /// `no_destination`.
-    NoDestination,
-}
-
-impl Events {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Scheduled, Self::Handshakes, Self::NoDestination];
-}
-
 impl Run {
-    /// `value`, if `events` are counted at all.
-    pub fn known<T>(&self, events: Events, value: T) -> Option<T> {
-        self.events.contains(&events).then_some(value)
+    /// `value`, if `event` is counted at all.
+    pub fn known<T>(&self, event: Event, value: T) -> Option<T> {
+        self.events.contains(&event).then_some(value)
+    }
+
+    /// `value`, if any reason of a drop is counted.
+    pub fn known_drops<T>(&self, value: T) -> Option<T> {
+        self.events
+            .iter()
+            .any(|event| event.is_drop())
+            .then_some(value)
+    }
+}
+
+/// How often an attached probe did not run, since it was attached; absent where the kernel does not count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeHealth {
+    /// The probe, of which a function can have one at its entry and one at its return.
+    pub name: &'static str,
+    /// The kernel function.
+    pub function: &'static str,
+    /// Another probe was being handled on that CPU, or too many calls had not returned.
+    pub missed: Option<u64>,
+    /// The CPU was inside another program, or inside a bpf(2) call that touches a map.
+    pub recursion_misses: Option<u64>,
+}
+
+impl ProbeHealth {
+    /// All runs that are known to be missing.
+    pub fn not_run(&self) -> u64 {
+        self.missed.unwrap_or(0) + self.recursion_misses.unwrap_or(0)
     }
 }
 
@@ -110,6 +130,15 @@ pub struct RefusedProbe {
     pub function: String,
     /// Why it cannot be probed.
     pub reason: String,
+}
+
+/// What is known of the host itself.
+#[derive(Clone, Debug)]
+pub struct Director {
+    /// What the programs saw in the window.
+    pub interval: Activity,
+    /// What the programs saw since the start.
+    pub total: Activity,
 }
 
 /// A virtual service.
@@ -128,6 +157,10 @@ pub struct ServiceRow {
 pub struct DestinationRow {
     /// What IPVS says of it; its last words if it is gone.
     pub facts: Option<Destination>,
+    /// Its drain, while its weight is 0.
+    pub drain: Option<Drain>,
+    /// Its connections, if they were looked at.
+    pub states: Option<States>,
     /// What it has in common with a service.
     pub row: Row,
 }
@@ -139,6 +172,8 @@ pub struct Row {
     pub gone: bool,
     /// When it was first in the table, or again after it was gone; absent if it never was.
     pub since: Option<Timestamp>,
+    /// Whether replies pass the director, by the forwarding method or because some did.
+    pub has_return_path: bool,
     /// What the programs saw in the window.
     pub interval: Activity,
     /// What the programs saw since the start.
@@ -153,6 +188,13 @@ pub struct Row {
     pub run_rates: Option<Rates>,
 }
 
+impl Row {
+    /// Whether `measure` can have values here: without a return path some cannot, which is not the same as none.
+    pub fn shows(&self, measure: Measure) -> bool {
+        self.has_return_path || !measure.needs_return_path()
+    }
+}
+
 /// How complete the measuring was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -164,6 +206,12 @@ pub struct Health {
     pub torn: bool,
     /// How long reading the table took.
     pub table_took: Duration,
+    /// What attached probes missed.
+    pub probes: Vec<ProbeHealth>,
+    /// What the maps hold and take.
+    pub memory: Memory,
+    /// How long looking at all connections took, if that was done.
+    pub sweep_took: Option<Duration>,
     /// Windows that an output missed because it was slow, since the start.
     pub missed_windows: u64,
 }

@@ -4,13 +4,17 @@
 //! cannot change what scripts read. What is not known is left out; durations are integers in nanoseconds; a window's
 //! numbers stand beside those of the whole run in `total`.
 
+mod states;
+
 use std::{net::IpAddr, time::Duration};
 
+use ipvs_observer_common::{Event, Measure};
 use serde::Serialize;
 
+use self::states::{DrainObject, StatesObject};
 use super::object::{
-    CountersObject, FactsObject, IdentityObject, Pairs, RatesObject, SysctlsObject, nanoseconds,
-    sysctls, time,
+    CountersObject, FactsObject, IdentityObject, MemoryObject, Pairs, RatesObject, SysctlsObject,
+    nanoseconds, sysctls, time,
 };
 use crate::model::{
     activity::Activity,
@@ -18,7 +22,7 @@ use crate::model::{
     id::{DestinationId, ServiceId},
     latency::{Distribution, Percentiles},
     rates::Rates,
-    snapshot::{Completeness, DestinationRow, Events, Row, Run, ServiceRow, Snapshot},
+    snapshot::{Completeness, DestinationRow, ProbeHealth, Row, Run, ServiceRow, Snapshot},
 };
 
 /// The snapshot as one line.
@@ -54,6 +58,8 @@ struct WindowObject<'a> {
     connection_table_size: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sysctls: Option<SysctlsObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    director: Option<DirectorObject>,
     services: Vec<ServiceObject<'a>>,
 }
 
@@ -64,7 +70,11 @@ struct HealthObject<'a> {
     total: CompletenessObject,
     table_torn: bool,
     table_took_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sweep_took_ns: Option<u64>,
     missed_windows: u64,
+    probes: Vec<ProbeObject>,
+    memory: MemoryObject,
     measures: Vec<&'static str>,
     refused_probes: Vec<RefusedObject<'a>>,
 }
@@ -83,9 +93,31 @@ struct CoverageObject {
 }
 
 #[derive(Serialize)]
+struct ProbeObject {
+    probe: &'static str,
+    function: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recursion_misses: Option<u64>,
+}
+
+#[derive(Serialize)]
 struct RefusedObject<'a> {
     function: &'a str,
     reason: &'a str,
+}
+
+/// What is measured of the host itself.
+#[derive(Serialize)]
+struct DirectorObject {
+    latency: Pairs<&'static str, LatencyObject>,
+    total: DirectorTotalObject,
+}
+
+#[derive(Serialize)]
+struct DirectorTotalObject {
+    latency: Pairs<&'static str, LatencyObject>,
 }
 
 #[derive(Serialize)]
@@ -106,6 +138,10 @@ struct ServerObject {
     port: u16,
     #[serde(flatten)]
     facts: Option<FactsObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<DrainObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    states: Option<StatesObject>,
     #[serde(flatten)]
     row: RowObject,
 }
@@ -129,8 +165,9 @@ struct ActivityObject {
     latency: Pairs<&'static str, LatencyObject>,
 }
 
+/// A distribution.
 #[derive(Serialize)]
-struct LatencyObject {
+pub(super) struct LatencyObject {
     count: u64,
     sum_ns: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,6 +198,7 @@ impl<'a> Encoder<'a> {
             health: self.health(),
             connection_table_size: snapshot.circumstances.connection_table_size,
             sysctls: sysctls(&snapshot.circumstances.settings),
+            director: self.director(),
             services,
         }
     }
@@ -173,7 +211,10 @@ impl<'a> Encoder<'a> {
             total: completeness(&health.total),
             table_torn: health.torn,
             table_took_ns: nanoseconds(health.table_took),
+            sweep_took_ns: health.sweep_took.map(nanoseconds),
             missed_windows: health.missed_windows,
+            probes: health.probes.iter().map(probe).collect(),
+            memory: MemoryObject::of(&health.memory),
             measures: run.measures.iter().map(|measure| measure.name()).collect(),
             refused_probes: refused
                 .map(|probe| RefusedObject {
@@ -182,6 +223,34 @@ impl<'a> Encoder<'a> {
                 })
                 .collect(),
         }
+    }
+
+    /// Nothing if nothing is measured of the host.
+    fn director(&mut self) -> Option<DirectorObject> {
+        let director = &self.snapshot.director;
+        let measures = self.snapshot.run.measures.iter();
+        measures.copied().find(|measure| measure.is_of_host())?;
+        Some(DirectorObject {
+            latency: self.latencies(&director.interval, Measure::is_of_host),
+            total: DirectorTotalObject {
+                latency: self.latencies(&director.total, Measure::is_of_host),
+            },
+        })
+    }
+
+    /// What is measured of the host, or of services and servers.
+    fn latencies(
+        &mut self,
+        activity: &Activity,
+        is_shown: impl Fn(Measure) -> bool,
+    ) -> Pairs<&'static str, LatencyObject> {
+        let measures = self.snapshot.run.measures.iter().copied();
+        let measures = measures.filter(|&measure| is_shown(measure));
+        let latencies = measures.map(|measure| {
+            let distribution = activity.latency(measure);
+            (measure.name(), latency(distribution, &mut self.percentiles))
+        });
+        Pairs(latencies.collect())
     }
 
     fn service(&mut self, id: &ServiceId, service: &'a ServiceRow) -> ServiceObject<'a> {
@@ -203,6 +272,8 @@ impl<'a> Encoder<'a> {
             address: id.address,
             port: id.port,
             facts: destination.facts.as_ref().map(FactsObject::of),
+            drain: destination.drain.as_ref().map(DrainObject::of),
+            states: destination.states.as_ref().map(StatesObject::of),
             row: self.row(&destination.row),
         }
     }
@@ -215,26 +286,25 @@ impl<'a> Encoder<'a> {
             kernel: row.traffic.as_ref().map(|traffic| {
                 CountersObject::of(traffic, row.read_at, self.snapshot.at, self.oldest_copy)
             }),
-            interval: self.activity(&row.interval, row.rates.as_ref(), window),
-            total: self.activity(&row.total, row.run_rates.as_ref(), elapsed),
+            interval: self.activity(row, &row.interval, row.rates.as_ref(), window),
+            total: self.activity(row, &row.total, row.run_rates.as_ref(), elapsed),
         }
     }
 
     fn activity(
         &mut self,
+        row: &Row,
         activity: &Activity,
         packets: Option<&Rates>,
         span: Duration,
     ) -> ActivityObject {
         let run = &self.snapshot.run;
         let scheduled_per_s = activity.scheduled_per_s(span.as_secs_f64());
-        let connections_per_s = run.known(Events::Scheduled, scheduled_per_s).flatten();
-        let latencies = run.measures.iter().map(|&measure| {
-            let distribution = activity.latency(measure);
-            (measure.name(), latency(distribution, &mut self.percentiles))
-        });
+        let connections_per_s = run.known(Event::Scheduled, scheduled_per_s).flatten();
         ActivityObject {
-            latency: Pairs(latencies.collect()),
+            latency: self.latencies(activity, |measure| {
+                !measure.is_of_host() && row.shows(measure)
+            }),
             rates: RatesObject::of_window(connections_per_s, packets),
             counters: counters(activity, run),
         }
@@ -242,34 +312,13 @@ impl<'a> Encoder<'a> {
 }
 
 fn counters(activity: &Activity, run: &Run) -> Pairs<&'static str, u64> {
-    let counters = &activity.counters;
-    let known = |events, pairs: &[(&'static str, u64)]| run.known(events, pairs.to_vec());
-    let kinds = [
-        known(Events::Scheduled, &[("scheduled", counters.scheduled)]),
-        known(
-            Events::Handshakes,
-            &[
-                ("established", counters.established),
-                ("refused", counters.refused),
-                ("syn_repeated", counters.syn_repeated),
-                ("unanswered", counters.unanswered),
-                ("server_first", counters.server_first),
-                ("data_in_syn", counters.data_in_syn),
-                ("preexisting", counters.preexisting),
-            ],
-        ),
-        known(
-            Events::NoDestination,
-            &[
-                ("dropped", activity.dropped()),
-                ("no_destination", counters.no_destination),
-            ],
-        ),
-    ];
-    Pairs(kinds.into_iter().flatten().flatten().collect())
+    let events = run.events.iter();
+    let counts = events.map(|&event| (event.name(), activity.counters.get(event)));
+    let dropped = run.known_drops(("dropped", activity.dropped()));
+    Pairs(dropped.into_iter().chain(counts).collect())
 }
 
-fn latency(distribution: &Distribution, percentiles: &mut Percentiles) -> LatencyObject {
+pub(super) fn latency(distribution: &Distribution, percentiles: &mut Percentiles) -> LatencyObject {
     let shown = percentiles.of(distribution).into_iter().flatten();
     LatencyObject {
         count: distribution.count(),
@@ -284,6 +333,15 @@ fn latency(distribution: &Distribution, percentiles: &mut Percentiles) -> Latenc
                 .collect(),
         ),
         buckets: distribution.buckets().collect(),
+    }
+}
+
+const fn probe(health: &ProbeHealth) -> ProbeObject {
+    ProbeObject {
+        probe: health.name,
+        function: health.function,
+        missed: health.missed,
+        recursion_misses: health.recursion_misses,
     }
 }
 

@@ -3,8 +3,11 @@
 //! A format is a pure function of a snapshot. A slow reader loses whole windows, which are counted, and never slows the
 //! sampling.
 
+pub mod doctor;
+mod explain;
 pub mod json;
 pub mod list;
+mod memory;
 mod object;
 pub mod schema;
 pub mod stdout;
@@ -23,6 +26,8 @@ use crate::{
 pub struct Format {
     /// The format itself.
     pub format: OutputFormat,
+    /// Whether it tells where time goes.
+    pub explain: bool,
     /// Order of real servers in text.
     pub sort: SortColumn,
     /// How many real servers a text block shows; `None` is all.
@@ -32,9 +37,11 @@ pub struct Format {
 impl Format {
     /// One window, ready to be printed.
     pub fn encode(&self, snapshot: &Snapshot) -> String {
-        match self.format {
-            OutputFormat::Text => text::encode(snapshot, self.sort, self.rows),
-            OutputFormat::Json => json::encode(snapshot),
+        match (self.format, self.explain) {
+            (OutputFormat::Text, false) => text::encode(snapshot, self.sort, self.rows),
+            (OutputFormat::Text, true) => text::explain::encode(snapshot),
+            (OutputFormat::Json, false) => json::encode(snapshot),
+            (OutputFormat::Json, true) => explain::encode(snapshot),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     model::{
         id::{AddressFamily, ServiceId},
         listing::Setting,
+        memory::Memory,
         rates::Rates,
         sample::Timestamp,
     },
@@ -125,6 +126,36 @@ impl CountersObject {
             live: read_at.is_some(),
             read_after_ns: read_at.map(|read_at| difference_ns(read_at, time.monotonic)),
             max_age_ns: oldest_copy.map(nanoseconds),
+        }
+    }
+}
+
+/// What the maps hold and take.
+#[derive(Serialize)]
+pub(super) struct MemoryObject {
+    bytes: u64,
+    partitions: u32,
+    grouping_bits: u32,
+    slots: u32,
+    max_slots: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots_used: Option<u32>,
+    connections: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records_used: Option<u64>,
+}
+
+impl MemoryObject {
+    pub(super) fn of(memory: &Memory) -> Self {
+        Self {
+            bytes: memory.bytes(),
+            partitions: memory.partitions,
+            grouping_bits: memory.grouping_bits,
+            slots: memory.slots,
+            max_slots: memory.max_slots,
+            slots_used: memory.records_used.map(|_| memory.slots_used),
+            connections: memory.connections,
+            records_used: memory.records_used,
         }
     }
 }

@@ -15,8 +15,10 @@ const ROOT: &str = "#/$defs/ROOT";
 pub fn schema(of: SchemaOf) -> String {
     let root = match of {
         SchemaOf::Top => "#/$defs/top",
+        SchemaOf::Explain => "#/$defs/explanation",
         SchemaOf::List => "#/$defs/list",
         SchemaOf::Changes => "#/$defs/changes",
+        SchemaOf::Doctor => "#/$defs/doctor",
     };
     SCHEMA.replacen(ROOT, root, 1)
 }

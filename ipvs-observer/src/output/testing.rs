@@ -2,19 +2,22 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ipvs_observer_common::{Counters, Loss, Measure, bucket_of};
+use ipvs_observer_common::{Counters, Event, FINEST_GROUPING_BITS, Loss, Measure};
 
 use crate::{
     ipvs::table::{Destination, Service, Stats, Table, Thresholds, Traffic},
     model::{
         activity::Activity,
         circumstances::Circumstances,
+        drain::{Drain, Reading},
         id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId},
         latency::Distribution,
         ledger::Ledger,
         listing::Setting,
+        memory::Memory,
         sample::{Readings, Sample, Timestamp},
-        snapshot::{Events, RefusedProbe, Run, Snapshot},
+        snapshot::{ProbeHealth, RefusedProbe, Run, Snapshot},
+        states::States,
     },
 };
 
@@ -49,7 +52,7 @@ pub(super) fn distribution(measure: Measure, values_ns: &[u64], times: u64) -> D
     let mut buckets = BTreeMap::new();
     for &value in values_ns {
         *buckets
-            .entry(bucket_of(measure.range(), value))
+            .entry(measure.scale(FINEST_GROUPING_BITS).bucket_of(value))
             .or_insert(0) += times;
     }
     let extremes = values_ns
@@ -58,7 +61,8 @@ pub(super) fn distribution(measure: Measure, values_ns: &[u64], times: u64) -> D
         .min()
         .zip(values_ns.iter().copied().max());
     let sum_ns = values_ns.iter().sum::<u64>() * times;
-    Distribution::new(measure, buckets.into_iter().collect(), sum_ns, extremes)
+    let buckets = buckets.into_iter().collect();
+    Distribution::new(measure, FINEST_GROUPING_BITS, buckets, sum_ns, extremes)
 }
 
 /// A window of 2 s in which server 1 of `n_servers` had 100 connections and server 2 some refusals.
@@ -71,12 +75,46 @@ pub(super) fn whole_run(n_servers: u16) -> Snapshot {
     snapshot(n_servers, true)
 }
 
+/// The same of one server that has drained for 3 s, with so many connections left.
+pub(super) fn draining(connections: u32) -> Snapshot {
+    let mut snapshot = window(1);
+    snapshot.health.sweep_took = Some(Duration::from_millis(1));
+    let rows = snapshot.services.get_mut(&web()).unwrap();
+    let row = rows.destinations.get_mut(&server(1)).unwrap();
+    let facts = row.facts.as_mut().unwrap();
+    (facts.weight, facts.active, facts.inactive) = (0, 3, 0);
+    let traffic = |in_packets| {
+        Some(Traffic {
+            in_packets,
+            ..Traffic::default()
+        })
+    };
+    row.drain = Drain::next(None, facts, traffic(0), Reading::Later, at(1));
+    facts.active = connections;
+    row.drain = Drain::next(row.drain, facts, traffic(120), Reading::Later, at(4));
+    let mut states = States {
+        unanswered: Some(1),
+        oldest: Some(Duration::from_secs(90)),
+        oldest_syn_recv: Some(Duration::from_millis(1500)),
+        begun_unseen: 1,
+        ..States::NONE
+    };
+    // ESTABLISHED and SYN_RECV.
+    (states.tcp[1], states.tcp[3]) = (2, 1);
+    row.states = Some(if connections > 0 {
+        states
+    } else {
+        States::NONE
+    });
+    snapshot
+}
+
 fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
     let run = Run {
         host: "director1".to_owned(),
         kernel: "6.12.1-test".to_owned(),
-        measures: Measure::ALL.to_vec(),
-        events: Events::ALL.to_vec(),
+        measures: default_measures(),
+        events: Event::ALL.to_vec(),
         refused_probes: vec![RefusedProbe {
             function: "sctp_state_transition".to_owned(),
             reason: "this kernel has no function sctp_state_transition".to_owned(),
@@ -89,6 +127,7 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
     ledger.advance(quiet_sample(at(2), table(n_servers, 400)), false, 0);
     let sample = Sample {
         readings: Readings {
+            host: Activity::none(),
             servers: BTreeMap::from([
                 ((web(), Some(server(1))), busy()),
                 ((web(), Some(server(2))), refusing()),
@@ -96,11 +135,45 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
             ]),
             transitions: 1198,
             losses,
+            probes: vec![
+                ProbeHealth {
+                    name: "tcp_state_transition",
+                    function: "tcp_state_transition",
+                    missed: Some(0),
+                    recursion_misses: Some(2),
+                },
+                ProbeHealth {
+                    name: "ip_vs_schedule_return",
+                    function: "ip_vs_schedule",
+                    missed: Some(0),
+                    recursion_misses: Some(0),
+                },
+            ],
+            memory: memory(),
         },
         packets: Some(1200),
         ..quiet_sample(at(4), table(n_servers, 1400))
     };
     ledger.advance(sample, is_final, 1)
+}
+
+/// Maps that are smaller than they should be in every way.
+pub(super) const fn memory() -> Memory {
+    Memory {
+        server_bytes: 12 << 20,
+        record_bytes: 3 << 20,
+        fixed_bytes: 1 << 20,
+        cpus: 8,
+        partitions: 1,
+        grouping_bits: 3,
+        slots: 64,
+        max_slots: 64,
+        slots_used: 64,
+        configured: 1002,
+        connections: 4096,
+        connections_wanted: 524_288,
+        records_used: Some(17),
+    }
 }
 
 fn quiet_sample(at: Timestamp, table: Table) -> Sample {
@@ -110,6 +183,8 @@ fn quiet_sample(at: Timestamp, table: Table) -> Sample {
         table,
         table_took: Duration::from_millis(3),
         packets: Some(0),
+        own_cost: None,
+        sweep: None,
         circumstances: Circumstances {
             settings: vec![Setting {
                 name: "run_estimation".to_owned(),
@@ -127,14 +202,27 @@ fn at(second: u64) -> Timestamp {
     }
 }
 
+/// What is measured unless somebody says otherwise.
+fn default_measures() -> Vec<Measure> {
+    let all = Measure::ALL.into_iter();
+    all.filter(|measure| measure.is_default()).collect()
+}
+
+fn counters(events: &[(Event, u64)]) -> Counters {
+    let mut counters = Counters::default();
+    for &(event, count) in events {
+        counters.0[event as usize] = count;
+    }
+    counters
+}
+
 fn busy() -> Activity {
     let mut activity = Activity::none();
-    activity.counters = Counters {
-        scheduled: 100,
-        established: 99,
-        syn_repeated: 1,
-        ..Counters::default()
-    };
+    activity.counters = counters(&[
+        (Event::Scheduled, 100),
+        (Event::Established, 99),
+        (Event::SynRepeated, 1),
+    ]);
     for (measure, values_ns) in [
         (Measure::Schedule, [1_000, 1_500]),
         (Measure::Connect, [200_000, 250_000]),
@@ -149,17 +237,13 @@ fn busy() -> Activity {
 
 fn refusing() -> Activity {
     let mut activity = Activity::none();
-    activity.counters = Counters {
-        scheduled: 7,
-        refused: 7,
-        ..Counters::default()
-    };
+    activity.counters = counters(&[(Event::Scheduled, 7), (Event::Refused, 7)]);
     activity
 }
 
 fn dropping() -> Activity {
     let mut activity = Activity::none();
-    activity.counters.no_destination = 5;
+    activity.counters = counters(&[(Event::NoDestination, 5)]);
     activity
 }
 

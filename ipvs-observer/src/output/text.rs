@@ -1,10 +1,14 @@
 //! Plain blocks for people: a header, then services and under each its real servers, in at most 120 columns.
 
+pub(super) mod explain;
 mod latency;
 mod number;
 mod rows;
+mod states;
 
 use std::time::Duration;
+
+use ipvs_observer_common::Event;
 
 use crate::{
     cli::SortColumn,
@@ -12,11 +16,12 @@ use crate::{
         activity::Activity,
         circumstances::Bite,
         latency::Percentiles,
-        snapshot::{Events, Row, ServiceRow, Snapshot},
+        snapshot::{ProbeHealth, Row, ServiceRow, Snapshot},
     },
 };
 
 use self::{number::short, rows::Rows};
+use super::memory;
 
 /// What a terminal is expected to have.
 const COLUMNS: usize = 120;
@@ -56,6 +61,9 @@ pub fn encode(snapshot: &Snapshot, sort: SortColumn, rows: Option<usize>) -> Str
                 inactive: facts.map(|facts| u64::from(facts.inactive)),
             };
             block.row(&format!("  -> {id}{gone}"), &stats, &server.row);
+            if let Some(line) = states::line(server, snapshot.at) {
+                block.line(&line);
+            }
         }
     }
     for (left_out, what) in [
@@ -106,8 +114,31 @@ impl Block<'_> {
         for line in wrapped(&health(snapshot)) {
             self.line(&line);
         }
+        let reused = reused_ports(snapshot);
+        if reused > 0 {
+            self.line(&format!(
+                "SYNs dropped for a reused port, each 1 s late: {reused} (net.ipv4.vs.conn_reuse_mode with \
+                 net.ipv4.vs.conntrack; =0 ends it)"
+            ));
+        }
         for bite in snapshot.bites() {
-            self.line(&describe(bite));
+            if bite != Bite::ReusedPort || reused == 0 {
+                self.line(&describe(bite));
+            }
+        }
+        for compromise in snapshot.health.memory.compromises() {
+            self.line(&memory::describe(compromise));
+        }
+        if let Some(line) = not_run(&snapshot.health.probes) {
+            self.line(&line);
+        }
+        let host = if snapshot.is_final {
+            &snapshot.director.total
+        } else {
+            &snapshot.director.interval
+        };
+        for line in latency::of_host(host, &run.measures, &mut self.percentiles) {
+            self.line(&line);
         }
         if let Some(reason) = &run.no_live {
             self.line(&format!(
@@ -177,15 +208,15 @@ impl Block<'_> {
         let cells = [
             stats.method.clone().unwrap_or_else(|| "-".to_owned()),
             count(stats.weight.map(u64::from)),
-            number(run.known(Events::Scheduled, scheduled_per_s).flatten()),
+            number(run.known(Event::Scheduled, scheduled_per_s).flatten()),
             number(rates.map(|rates| rates.in_packets)),
             number(rates.map(|rates| rates.out_packets)),
             number(rates.map(|rates| rates.in_bytes)),
             number(rates.map(|rates| rates.out_bytes)),
             count(stats.active),
             count(stats.inactive),
-            count(run.known(Events::Handshakes, activity.counters.refused)),
-            count(run.known(Events::NoDestination, activity.dropped())),
+            count(run.known(Event::Refused, activity.counters.get(Event::Refused))),
+            count(run.known_drops(activity.dropped())),
         ];
         if name.chars().count() > NAME_COLUMNS {
             self.line(name);
@@ -193,11 +224,13 @@ impl Block<'_> {
         } else {
             self.line(&columns(name, &cells));
         }
-        self.latencies(activity);
+        self.latencies(row, activity);
     }
 
-    fn latencies(&mut self, activity: &Activity) {
-        for line in latency::lines(activity, &self.snapshot.run.measures, &mut self.percentiles) {
+    fn latencies(&mut self, row: &Row, activity: &Activity) {
+        let measured = self.snapshot.run.measures.iter().copied();
+        let shown: Vec<_> = measured.filter(|&measure| row.shows(measure)).collect();
+        for line in latency::lines(activity, &shown, &mut self.percentiles) {
             self.line(&line);
         }
     }
@@ -235,6 +268,10 @@ fn health(snapshot: &Snapshot) -> Vec<String> {
         "table read in {}",
         number::duration_ns(nanoseconds(snapshot.health.table_took))
     ));
+    if let Some(took) = health.sweep_took {
+        let took = number::duration_ns(nanoseconds(took));
+        facts.push(format!("connections read in {took}"));
+    }
     if let Some(age) = oldest_rates(snapshot) {
         facts.push(format!("packet rates {:.1} s old", age.as_secs_f64()));
     }
@@ -243,6 +280,14 @@ fn health(snapshot: &Snapshot) -> Vec<String> {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// SYNs that were dropped for a reused port since the start.
+fn reused_ports(snapshot: &Snapshot) -> u64 {
+    let services = snapshot.services.values();
+    services
+        .map(|service| service.row.total.counters.get(Event::ReusedPort))
+        .sum()
 }
 
 fn describe(bite: Bite) -> String {
@@ -277,6 +322,14 @@ fn wrapped(facts: &[String]) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The probes that are known not to have run each time, if there are any.
+fn not_run(probes: &[ProbeHealth]) -> Option<String> {
+    let missed = probes.iter().filter(|probe| probe.not_run() > 0);
+    let missed = missed.map(|probe| format!("{} {}", probe.name, probe.not_run()));
+    let missed: Vec<_> = missed.collect();
+    (!missed.is_empty()).then(|| format!("probes not run since the start: {}", missed.join(", ")))
 }
 
 /// The age of the oldest copy of the kernel's counters behind the rates that are shown.

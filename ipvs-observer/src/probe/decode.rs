@@ -22,6 +22,38 @@ pub(super) const fn family_number(family: AddressFamily) -> u16 {
     }
 }
 
+/// The name of `service` in `netns`, as the programs know it.
+pub(super) fn service_key(service: &ServiceId, netns: u32) -> ServerKey {
+    let mut key = ServerKey {
+        virtual_address: [0; 16],
+        address: [0; 16],
+        netns,
+        firewall_mark: 0,
+        family: family_number(service.family()),
+        protocol: 0,
+        virtual_port: 0,
+        port: 0,
+        server_family: 0,
+        written: 0,
+    };
+    match *service {
+        ServiceId::Address {
+            protocol,
+            address,
+            port,
+        } => {
+            key.protocol = protocol.0;
+            key.virtual_port = port.to_be();
+            match address {
+                IpAddr::V4(v4) => key.virtual_address[..4].copy_from_slice(&v4.octets()),
+                IpAddr::V6(v6) => key.virtual_address = v6.octets(),
+            }
+        }
+        ServiceId::FirewallMark { mark, .. } => key.firewall_mark = mark,
+    }
+    key
+}
+
 /// Whom `key` names; `None` while it is not written.
 pub(super) fn server_id(key: &ServerKey) -> Option<ServerId> {
     if key.written == 0 {
@@ -61,7 +93,7 @@ fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
 mod tests {
     use ipvs_observer_common::ServerKey;
 
-    use super::server_id;
+    use super::{server_id, service_key};
 
     fn key() -> ServerKey {
         let mut virtual_address = [0; 16];
@@ -72,6 +104,7 @@ mod tests {
         ServerKey {
             virtual_address,
             address,
+            netns: 4_026_531_840,
             firewall_mark: 0,
             family: 2,
             protocol: 6,
@@ -103,6 +136,24 @@ mod tests {
             (service.to_string().as_str(), server),
             ("FWM 47 IPv6", None)
         );
+    }
+
+    #[test]
+    fn the_key_of_a_service_names_it() {
+        let (service, _) = server_id(&key()).unwrap();
+        let mark = ServerKey {
+            firewall_mark: 47,
+            family: 10,
+            ..key()
+        };
+        let (mark, _) = server_id(&mark).unwrap();
+        for service in [service, mark] {
+            let key = ServerKey {
+                written: 1,
+                ..service_key(&service, 7)
+            };
+            assert_eq!((server_id(&key), key.netns), (Some((service, None)), 7));
+        }
     }
 
     #[test]

@@ -19,13 +19,13 @@ use crate::{
 /// The log, read up to some entry.
 #[derive(Debug)]
 pub struct LiveCounters {
-    log: MappedArray<LiveEntry>,
+    log: MappedArray,
     /// Sequence of the entry that is read next.
     next: u64,
 }
 
 impl LiveCounters {
-    pub(super) const fn new(log: MappedArray<LiveEntry>) -> Self {
+    pub(super) const fn new(log: MappedArray) -> Self {
         Self { log, next: 1 }
     }
 
@@ -52,7 +52,7 @@ impl LiveCounters {
         let mut sequence = self.next;
         loop {
             let index = (sequence - 1) % u64::from(LIVE_ENTRIES);
-            let entry = self.log.read(usize::try_from(index).ok()?);
+            let entry: LiveEntry = self.log.read_at(usize::try_from(index).ok()?, 0);
             if entry.sequence < sequence {
                 return None;
             }

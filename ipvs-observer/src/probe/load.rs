@@ -4,17 +4,20 @@ use std::{error::Error, io, iter};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, Pod,
-    maps::{Map, MapError, Queue},
-    programs::{KProbe, ProgramError},
+    maps::Map,
+    programs::{KProbe, Program, ProgramError, kprobe::KProbeLinkId},
 };
 use ipvs_observer_common::{Layout, Settings, maps};
 
 use super::{
-    LoadError, Sizes,
+    LoadError,
+    health::Watch,
     log::{ProgramLog, WANTED},
     mapped::MappedArray,
-    plan::{Plan, Probe},
+    plan::{Occasions, Plan, Probe},
+    sizes::Sizes,
 };
+use crate::model::split::OwnCost;
 
 /// The programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvs-observer-ebpf"));
@@ -23,16 +26,16 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ip
 #[derive(Debug)]
 pub(super) struct Loaded {
     ebpf: Ebpf,
+    links: Vec<(Probe, Option<KProbeLinkId>)>,
     log: Option<ProgramLog>,
 }
 
 impl Loaded {
-    /// Attaches the probes of `plan`; one that the kernel does not take is refused there and the others go on.
+    /// Loads the object and makes its maps; nothing is attached yet.
     pub(super) fn new(
-        plan: &mut Plan,
         layout: &Layout,
         settings: Settings,
-        sizes: Sizes,
+        sizes: &Sizes,
         with_log: bool,
     ) -> Result<Self, LoadError> {
         let log_level = if with_log { u8::from(WANTED) } else { 0 };
@@ -40,15 +43,20 @@ impl Loaded {
             .override_global(maps::LAYOUT, layout, true)
             .override_global(maps::SETTINGS, &settings, true)
             .override_global(aya_log::LEVEL, &log_level, true)
-            .map_max_entries(maps::SERVERS, sizes.blocks()?)
-            .map_max_entries(maps::SERVER_KEYS, settings.servers)
-            .map_max_entries(maps::SLOTS, settings.servers)
-            .map_max_entries(maps::FREE_SLOTS, settings.servers)
+            .map_max_entries(maps::COUNTERS, sizes.max_chunks)
+            .map_max_entries(maps::FINE, sizes.max_chunks)
+            .map_max_entries(maps::MEDIUM, sizes.max_chunks)
+            .map_max_entries(maps::COARSE, sizes.max_chunks)
+            .map_max_entries(maps::SERVER_KEYS, sizes.max_slots())
+            .map_max_entries(maps::ENDED, sizes.ended)
+            .map_max_entries(maps::SWEPT, sizes.max_slots())
+            .map_max_entries(maps::SLOTS, sizes.max_slots())
+            .map_max_entries(maps::FREE_SLOTS, sizes.max_slots())
             .map_max_entries(maps::CPUS, sizes.cpus)
-            .map_max_entries(maps::CONNECTIONS, sizes.connections)
+            .map_max_entries(maps::FRAMES, sizes.cpus)
+            .map_max_entries(maps::CONNECTIONS, sizes.buckets)
             .load(OBJECT)
             .map_err(|error| object_error(error, sizes.bytes()))?;
-        fill_free_slots(&mut ebpf, settings.servers)?;
         let log = if with_log {
             let log = ProgramLog::new(&mut ebpf);
             Some(log.map_err(|source| LoadError::Mapping {
@@ -58,13 +66,47 @@ impl Loaded {
         } else {
             None
         };
-        for probe in plan.probes.clone() {
-            if let Err(error) = attach(&mut ebpf, probe) {
-                log::debug!("cannot attach {}: {}", probe.name, chain(&error));
-                plan.refuse(probe, summary(&error));
+        Ok(Self {
+            ebpf,
+            links: Vec::new(),
+            log,
+        })
+    }
+
+    /// The probes that are attached, in the order in which they were.
+    pub(super) fn attached(&self) -> impl Iterator<Item = Probe> {
+        self.links.iter().map(|(probe, _)| *probe)
+    }
+
+    /// What can be asked about them until the next is attached or detached.
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(&self.ebpf, self.attached())
+    }
+
+    /// Attaches the probes of `plan` that `occasions` ask for and detaches the others; one that the kernel does not take is
+    /// refused there and the others go on.
+    pub(super) fn attach(&mut self, plan: &mut Plan, occasions: Occasions) {
+        for index in (0..self.links.len()).rev() {
+            if !occasions.ask_for(self.links[index].0) {
+                let (probe, link) = self.links.remove(index);
+                if let Err(error) = detach(&mut self.ebpf, probe, link) {
+                    log::debug!("cannot detach {}: {}", probe.name, chain(&error));
+                }
             }
         }
-        Ok(Self { ebpf, log })
+        for probe in plan.probes.clone() {
+            let is_attached = self.links.iter().any(|(attached, _)| *attached == probe);
+            if is_attached || !occasions.ask_for(probe) {
+                continue;
+            }
+            match attach(&mut self.ebpf, probe) {
+                Ok(link) => self.links.push((probe, link)),
+                Err(error) => {
+                    log::debug!("cannot attach {}: {}", probe.name, chain(&error));
+                    plan.refuse(probe, summary(&error));
+                }
+            }
+        }
     }
 
     /// Maps the array `name`, which has `elements`.
@@ -72,10 +114,12 @@ impl Loaded {
         &self,
         name: &'static str,
         elements: usize,
-    ) -> Result<MappedArray<T>, LoadError> {
+    ) -> Result<MappedArray, LoadError> {
         let mapping = |source| LoadError::Mapping { name, source };
         match self.ebpf.map(name) {
-            Some(Map::Array(map)) => MappedArray::new(map.fd(), elements).map_err(mapping),
+            Some(Map::Array(map)) => {
+                MappedArray::new(map.fd(), elements, size_of::<T>()).map_err(mapping)
+            }
             Some(_) | None => Err(mapping(io::Error::new(
                 io::ErrorKind::NotFound,
                 "the object has no such array",
@@ -83,34 +127,50 @@ impl Loaded {
         }
     }
 
+    /// The object, whose maps the agent fills.
+    pub(super) const fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// How often the programs ran and for how long, while somebody has the kernel count that.
+    pub(super) fn own_cost(&self) -> OwnCost {
+        let infos = self.ebpf.programs();
+        let infos = infos.filter_map(|(_, program)| program.info().ok());
+        infos.fold(OwnCost::default(), |sum, info| OwnCost {
+            runs: sum.runs + info.run_count(),
+            run_time_ns: sum.run_time_ns
+                + u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
+        })
+    }
+
     pub(super) fn take_log(&mut self) -> Option<ProgramLog> {
         self.log.take()
     }
 }
 
-fn attach(ebpf: &mut Ebpf, probe: Probe) -> Result<(), ProgramError> {
-    let Some(program) = ebpf.program_mut(probe.name) else {
-        return Err(ProgramError::NotLoaded);
-    };
-    let program: &mut KProbe = program.try_into()?;
-    program.load()?;
-    // The link is held by the program, which `Ebpf` holds.
-    program.attach(probe.function, 0).map(drop)
+/// Gives the link of what may be detached again; links are held by the program, which `Ebpf` holds.
+fn attach(ebpf: &mut Ebpf, probe: Probe) -> Result<Option<KProbeLinkId>, ProgramError> {
+    match ebpf.program_mut(probe.name) {
+        Some(Program::KProbe(program)) => {
+            // The same program may go to several functions, and come back.
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            program.attach(probe.function, 0).map(Some)
+        }
+        Some(Program::RawTracePoint(program)) => {
+            program.load()?;
+            program.attach(probe.function)?;
+            Ok(None)
+        }
+        Some(_) | None => Err(ProgramError::NotLoaded),
+    }
 }
 
-fn fill_free_slots(ebpf: &mut Ebpf, servers: u32) -> Result<(), LoadError> {
-    let name = maps::FREE_SLOTS;
-    let error = |source| LoadError::Map { name, source };
-    let map = ebpf.map_mut(name).ok_or_else(|| {
-        error(MapError::InvalidName {
-            name: name.to_owned(),
-        })
-    })?;
-    let mut queue: Queue<_, u32> = map.try_into().map_err(error)?;
-    for slot in 0..servers {
-        queue.push(&slot, 0).map_err(error)?;
-    }
-    Ok(())
+fn detach(ebpf: &mut Ebpf, probe: Probe, link: Option<KProbeLinkId>) -> Result<(), ProgramError> {
+    let program = ebpf.program_mut(probe.name);
+    let program: &mut KProbe = program.ok_or(ProgramError::NotLoaded)?.try_into()?;
+    link.map_or(Ok(()), |link| program.detach(link))
 }
 
 fn object_error(error: EbpfError, map_bytes: u64) -> LoadError {

@@ -4,7 +4,7 @@
     reason = "memory that the kernel writes can only be reached by pointer"
 )]
 
-use std::{io, marker::PhantomData, os::fd::AsFd, ptr};
+use std::{io, os::fd::AsFd, ptr};
 
 use aya::Pod;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -14,21 +14,20 @@ const ELEMENT_ALIGNMENT_BYTES: usize = 8;
 
 /// All elements of a `BPF_F_MMAPABLE` array.
 #[derive(Debug)]
-pub(super) struct MappedArray<T> {
+pub(super) struct MappedArray {
     start: *mut u8,
     elements: usize,
-    element: PhantomData<T>,
+    stride_bytes: usize,
 }
 
 // SAFETY: the mapping is owned, and every access to it is volatile.
-unsafe impl<T: Pod> Send for MappedArray<T> {}
+unsafe impl Send for MappedArray {}
 
-impl<T: Pod> MappedArray<T> {
-    const STRIDE_BYTES: usize = size_of::<T>().next_multiple_of(ELEMENT_ALIGNMENT_BYTES);
-
-    /// Maps the array behind `map`, which has `elements`.
-    pub(super) fn new(map: impl AsFd, elements: usize) -> io::Result<Self> {
-        let length = Self::length_bytes(elements);
+impl MappedArray {
+    /// Maps the array behind `map`, which has `elements` of `element_bytes`.
+    pub(super) fn new(map: impl AsFd, elements: usize, element_bytes: usize) -> io::Result<Self> {
+        let stride_bytes = element_bytes.next_multiple_of(ELEMENT_ALIGNMENT_BYTES);
+        let length = stride_bytes * elements;
         // SAFETY: the kernel chooses the address, so no other memory is touched.
         let start = unsafe {
             mmap(
@@ -43,13 +42,8 @@ impl<T: Pod> MappedArray<T> {
         Ok(Self {
             start: start.cast(),
             elements,
-            element: PhantomData,
+            stride_bytes,
         })
-    }
-
-    /// A copy of the element `index`.
-    pub(super) fn read(&self, index: usize) -> T {
-        self.read_at(index, 0)
     }
 
     /// A copy of what lies at `offset_bytes` in the element `index`: most elements are too large to be copied whole.
@@ -67,23 +61,19 @@ impl<T: Pod> MappedArray<T> {
     }
 
     fn member<M>(&self, index: usize, offset_bytes: usize) -> *mut M {
-        let inside = index < self.elements && offset_bytes + size_of::<M>() <= size_of::<T>();
+        let inside = index < self.elements && offset_bytes + size_of::<M>() <= self.stride_bytes;
         assert!(
             inside && offset_bytes.is_multiple_of(align_of::<M>()),
             "a member of an element of the array"
         );
         // SAFETY: the place is checked to lie inside the mapping; the stride keeps elements aligned.
-        unsafe { self.start.add(index * Self::STRIDE_BYTES + offset_bytes) }.cast()
-    }
-
-    fn length_bytes(elements: usize) -> usize {
-        Self::STRIDE_BYTES * elements
+        unsafe { self.start.add(index * self.stride_bytes + offset_bytes) }.cast()
     }
 }
 
-impl<T> Drop for MappedArray<T> {
+impl Drop for MappedArray {
     fn drop(&mut self) {
-        let length = size_of::<T>().next_multiple_of(ELEMENT_ALIGNMENT_BYTES) * self.elements;
+        let length = self.stride_bytes * self.elements;
         // SAFETY: the mapping was made with this length and nothing points into it any more.
         // It cannot fail then, and there would be nothing to do about it.
         let _ = unsafe { munmap(self.start.cast(), length) };

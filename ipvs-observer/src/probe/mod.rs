@@ -4,38 +4,78 @@
 //! the maps, which are mapped into the agent's memory so that reading them disturbs no probe, and `decode` gives the
 //! kernel's bytes their names.
 
+mod chunks;
 mod decode;
+mod health;
+mod info;
 mod live;
 mod load;
 mod log;
 mod mapped;
 mod plan;
 mod servers;
+mod sizes;
+mod slots;
+mod survey;
+mod sweep;
 
-use std::io;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    os::fd::OwnedFd,
+    time::Duration,
+};
 
-use ipvs_observer_common::{CpuBlock, LIVE_ENTRIES, Loss, Measure, ServerBlock, Settings, maps};
+use aya::sys::{Stats, enable_stats};
+use ipvs_observer_common::{
+    Control, CpuBlock, Event, LIVE_ENTRIES, LiveEntry, Loss, Measure, OFF, ServerKey, Settings,
+    Swept, maps,
+};
 use thiserror::Error;
 
-use self::{load::Loaded, mapped::MappedArray, plan::Plan, servers::Servers};
+use self::{
+    chunks::Chunks,
+    health::Watch,
+    load::Loaded,
+    mapped::MappedArray,
+    plan::{Occasions, Plan},
+    servers::Servers,
+    sizes::{Limits, Sizes},
+    sweep::Sweeper,
+};
 use crate::{
     btf::resolve::Resolved,
+    ipvs::table::Table,
     kernel::{Kernel, Process, ReadError},
     model::{
-        sample::Readings,
-        snapshot::{Events, RefusedProbe},
+        circumstances::Circumstances,
+        memory::Memory,
+        sample::{Readings, ServerId},
+        snapshot::RefusedProbe,
+        split::OwnCost,
+        states::States,
     },
 };
 
-pub use self::{live::LiveCounters, log::ProgramLog};
+pub use self::{
+    live::LiveCounters,
+    log::ProgramLog,
+    survey::{Outlook, ProbeOutlook, Survey, functions, planned_memory, survey, unexamined},
+};
 
 /// What a run asks of the probes.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Inode number of the network namespace to observe.
     pub netns: u32,
-    /// Real servers and services there is room for.
-    pub servers: u32,
+    /// The latencies to measure.
+    pub measures: Vec<Measure>,
+    /// Bytes that the maps may take.
+    pub memory_bytes: u64,
+    /// Connections to follow at the same time.
+    pub connections: u32,
+    /// Services and real servers in the table.
+    pub configured: usize,
     /// What live counters take.
     pub live: LiveRequest,
     /// Whether messages of the programs are wanted.
@@ -51,38 +91,24 @@ pub struct LiveRequest {
     pub per_cpu_offset: Result<u64, String>,
 }
 
-/// What the maps hold.
-#[derive(Clone, Copy, Debug)]
-struct Sizes {
-    servers: u32,
-    cpus: u32,
-    connections: u32,
-}
-
-impl Sizes {
-    /// Elements of the map with a block for each server and CPU.
-    fn blocks(self) -> Result<u32, LoadError> {
-        let Self { servers, cpus, .. } = self;
-        servers
-            .checked_mul(cpus)
-            .ok_or(LoadError::TooMany { servers, cpus })
-    }
-
-    const fn bytes(self) -> u64 {
-        self.servers as u64 * self.cpus as u64 * size_of::<ServerBlock>() as u64
-    }
-}
-
 /// Attached probes; dropping them detaches everything.
 #[derive(Debug)]
 pub struct Probes {
     loaded: Loaded,
     servers: Servers,
-    cpus: MappedArray<CpuBlock>,
-    n_cpus: usize,
+    cpus: MappedArray,
+    sizes: Sizes,
     plan: Plan,
+    measures: Vec<Measure>,
+    netns: u32,
     seen: Totals,
     live: Option<LiveCounters>,
+    watch: Watch,
+    connections_wanted: u32,
+    configured: usize,
+    /// The kernel counts run time for as long as it is open.
+    run_time: Option<OwnedFd>,
+    sweeper: Option<Sweeper>,
 }
 
 /// What the programs counted of themselves since they are attached.
@@ -109,14 +135,6 @@ pub enum LoadError {
         /// Why.
         #[source]
         source: Box<aya::EbpfError>,
-    },
-    /// The kernel cannot count the elements of the map.
-    #[error("{servers} services and real servers on {cpus} CPUs are more than one map can hold")]
-    TooMany {
-        /// Places for them.
-        servers: u32,
-        /// CPUs that may run.
-        cpus: u32,
     },
     /// A map is not what it should be.
     #[error("cannot use the map {name}")]
@@ -155,15 +173,24 @@ impl LiveRequest {
         })
     }
 
-    fn settings(&self, netns: u32, sizes: Sizes) -> Settings {
+    fn settings(&self, netns: u32, sizes: &Sizes, measures: &[Measure]) -> Settings {
+        let mut positions = [OFF; 16];
+        for (position, &measure) in (0_u8..).zip(measures) {
+            positions[measure as usize] = position;
+        }
         Settings {
             netns,
-            servers: sizes.servers,
+            partitions: sizes.partitions,
             process: self.process.id,
             cpus: sizes.cpus,
             pid_namespace_device: self.process.namespace_device,
             pid_namespace_inode: self.process.namespace_inode,
             per_cpu_offset: *self.per_cpu_offset.as_ref().unwrap_or(&0),
+            grouping_bits: sizes.grouping_bits,
+            measures: sizes.measures,
+            buckets: sizes.buckets,
+            reserved: 0,
+            positions,
         }
     }
 
@@ -185,18 +212,19 @@ pub struct LiveProbes {
 impl LiveProbes {
     /// Loads and attaches them.
     pub fn start(resolved: &Resolved, request: &LiveRequest) -> Result<Self, LoadError> {
-        let possible =
-            aya::util::nr_cpus().map_err(|(path, source)| LoadError::Cpus(path, source))?;
         // The object has all maps, of which only the log is used.
-        let sizes = Sizes {
-            servers: 1,
-            cpus: possible.get(),
+        let sizes = Sizes::choose(&Limits {
+            memory_bytes: 0,
             connections: 1,
-        };
+            cpus: possible_cpus()?,
+            measures: 0,
+            configured: 0,
+        });
         let mut plan = Plan::live(resolved);
         request.restrict(&mut plan);
-        let settings = request.settings(0, sizes);
-        let loaded = Loaded::new(&mut plan, &resolved.layout, settings, sizes, false)?;
+        let settings = request.settings(0, &sizes, &[]);
+        let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, false)?;
+        loaded.attach(&mut plan, Occasions::default());
         if !plan.has_live() {
             return Err(LoadError::NothingAttached(plan.reasons()));
         }
@@ -214,45 +242,55 @@ impl LiveProbes {
 }
 
 fn live_counters(loaded: &Loaded) -> Result<LiveCounters, LoadError> {
-    let log = loaded.map_array(maps::LIVE, LIVE_ENTRIES as usize)?;
+    let log = loaded.map_array::<LiveEntry>(maps::LIVE, LIVE_ENTRIES as usize)?;
     Ok(LiveCounters::new(log))
+}
+
+fn possible_cpus() -> Result<u32, LoadError> {
+    let possible = aya::util::nr_cpus();
+    let possible = possible.map_err(|(path, source)| LoadError::Cpus(path, source))?;
+    Ok(possible.get())
 }
 
 impl Probes {
     /// Loads the programs for the kernel of `resolved` and attaches those that fit it.
     pub fn start(resolved: &Resolved, request: &Request) -> Result<Self, LoadError> {
-        let possible =
-            aya::util::nr_cpus().map_err(|(path, source)| LoadError::Cpus(path, source))?;
-        let sizes = Sizes {
-            servers: request.servers,
-            cpus: possible.get(),
-            connections: maps::MAX_CONNECTIONS,
-        };
-        let settings = request.live.settings(request.netns, sizes);
-        let mut plan = Plan::full(resolved);
+        let mut plan = Plan::full(resolved, &request.measures);
         request.live.restrict(&mut plan);
-        let loaded = Loaded::new(
-            &mut plan,
-            &resolved.layout,
-            settings,
-            sizes,
-            request.with_log,
-        )?;
-        if plan.measures().is_empty() {
+        let measures = plan.measures(&request.measures);
+        let sizes = Sizes::choose(&Limits {
+            memory_bytes: request.memory_bytes,
+            connections: request.connections,
+            cpus: possible_cpus()?,
+            measures: u32::try_from(measures.len()).unwrap_or(u32::MAX),
+            configured: request.configured,
+        });
+        let settings = request.live.settings(request.netns, &sizes, &measures);
+        let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, request.with_log)?;
+        let mut servers = Servers::new(
+            Chunks::new(sizes),
+            loaded.map_array::<ServerKey>(maps::SERVER_KEYS, sizes.max_slots() as usize)?,
+            loaded.map_array::<Control>(maps::CONTROL, 1)?,
+            measures.clone(),
+        );
+        servers.grow_to(loaded.ebpf(), sizes.chunks)?;
+        // All of them at first, so that one that the kernel does not take is known from the start.
+        loaded.attach(&mut plan, Occasions::ALL);
+        if plan.measures(&measures).is_empty() {
             return Err(LoadError::NothingAttached(plan.reasons()));
         }
-        let n_cpus = possible.get() as usize;
-        let slots = request.servers as usize;
-        let servers = Servers::new(
-            loaded.map_array(maps::SERVERS, n_cpus * slots)?,
-            loaded.map_array(maps::SERVER_KEYS, slots)?,
-            loaded.map_array(maps::CONTROL, 1)?,
-            n_cpus,
-            slots,
-        );
-        let cpus = loaded.map_array(maps::CPUS, n_cpus)?;
+        let cpus = loaded.map_array::<CpuBlock>(maps::CPUS, sizes.cpus as usize)?;
         let live = if plan.has_live() {
             Some(live_counters(&loaded)?)
+        } else {
+            None
+        };
+        let watch = loaded.watch();
+        let sweeper = if plan.has_sweep() {
+            Some(Sweeper::new(
+                loaded.map_array::<Swept>(maps::SWEPT, sizes.max_slots() as usize)?,
+                loaded.map_array::<Control>(maps::CONTROL, 1)?,
+            ))
         } else {
             None
         };
@@ -260,16 +298,89 @@ impl Probes {
             loaded,
             servers,
             cpus,
-            n_cpus,
+            sizes,
             plan,
+            measures,
+            netns: request.netns,
             seen: Totals::default(),
             live,
+            watch,
+            connections_wanted: request.connections,
+            configured: request.configured,
+            run_time: None,
+            sweeper,
         })
+    }
+
+    /// Follows the table: gives slots to its services, makes room for its servers, takes back what others leave.
+    pub fn follow(&mut self, table: &Table) -> Result<(), LoadError> {
+        let ids = table.services.iter().flat_map(|service| {
+            let servers = service.destinations.iter();
+            let servers = servers.map(|server| (service.id, Some(server.id)));
+            servers.chain([(service.id, None)])
+        });
+        let ids: BTreeSet<ServerId> = ids.collect();
+        self.configured = ids.len();
+        self.servers.follow(self.loaded.ebpf(), self.netns, &ids)
+    }
+
+    /// Attaches what costs something per packet where `circumstances` and the table ask for it, and detaches it elsewhere.
+    pub fn adapt(&mut self, circumstances: &Circumstances) {
+        let occasions = Occasions {
+            removed: self.servers.have_left() && circumstances.keeps_connections(),
+            defence: circumstances.may_drop_packets(),
+        };
+        let before: Vec<_> = self.loaded.attached().collect();
+        self.loaded.attach(&mut self.plan, occasions);
+        if !self.loaded.attached().eq(before) {
+            self.watch = self.loaded.watch();
+        }
+    }
+
+    /// What the maps hold and take.
+    pub fn memory(&self) -> Memory {
+        let (slots, slots_used) = self.servers.slots();
+        let sizes = Sizes {
+            chunks: slots / maps::CHUNK_SLOTS,
+            ..self.sizes
+        };
+        Memory {
+            slots_used,
+            records_used: Some(self.servers.records()),
+            ..sizes.memory(self.connections_wanted, self.configured)
+        }
     }
 
     /// The counters that the kernel logs during a dump, where its programs are attached.
     pub const fn live(&mut self) -> Option<&mut LiveCounters> {
         self.live.as_mut()
+    }
+
+    /// Makes a record of each connection that `show` makes the kernel show and that has none; `None` where no program
+    /// looks on.
+    pub fn seed<E>(&mut self, show: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
+        Some(self.sweeper.as_mut()?.seed(show))
+    }
+
+    /// The connections of each server among those that `show` makes the kernel show from `began` on, on
+    /// `CLOCK_MONOTONIC`; `None` where no program looks on.
+    pub fn sweep<E>(
+        &mut self,
+        began: Duration,
+        show: impl FnOnce() -> Result<(), E>,
+    ) -> Option<Result<BTreeMap<ServerId, States>, E>> {
+        let sweeper = self.sweeper.as_mut()?;
+        if let Err(error) = sweeper.gather(show) {
+            return Some(Err(error));
+        }
+        let mut servers: BTreeMap<ServerId, States> = BTreeMap::new();
+        for (slot, id) in self.servers.ids() {
+            if let Some(states) = sweeper.found(slot, began) {
+                // A server that came again while its old slot was on the way back has two.
+                servers.entry(id).or_insert(States::NONE).merge(&states);
+            }
+        }
+        Some(Ok(servers))
     }
 
     /// What the programs saw since the last call.
@@ -281,20 +392,39 @@ impl Probes {
         }
         let transitions = totals.transitions.wrapping_sub(self.seen.transitions);
         self.seen = totals;
+        let (host, servers) = self.servers.drain();
         Readings {
-            servers: self.servers.drain(),
+            host,
+            servers,
             transitions,
             losses,
+            probes: self.watch.read(),
+            memory: self.memory(),
         }
+    }
+
+    /// Has the kernel count what the programs take, until this is dropped.
+    ///
+    /// It costs each run of every program on this host two readings of a clock. A kernel that does not do it leaves the
+    /// cost unknown.
+    pub fn count_own_cost(&mut self) {
+        self.run_time = enable_stats(Stats::RunTime)
+            .inspect_err(|error| ::log::info!("the cost of the programs is not counted: {error}"))
+            .ok();
+    }
+
+    /// What the programs took since [`Self::count_own_cost`].
+    pub fn own_cost(&self) -> Option<OwnCost> {
+        self.run_time.as_ref().map(|_| self.loaded.own_cost())
     }
 
     /// The measures whose probes are attached.
     pub fn measures(&self) -> Vec<Measure> {
-        self.plan.measures()
+        self.plan.measures(&self.measures)
     }
 
-    /// The kinds of events whose probes are attached.
-    pub fn events(&self) -> Vec<Events> {
+    /// The events whose probes are attached.
+    pub fn events(&self) -> Vec<Event> {
         self.plan.events()
     }
 
@@ -315,8 +445,8 @@ impl Probes {
 
     fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for cpu in 0..self.n_cpus {
-            let block = self.cpus.read(cpu);
+        for cpu in 0..self.sizes.cpus as usize {
+            let block: CpuBlock = self.cpus.read_at(cpu, 0);
             totals.transitions = totals.transitions.wrapping_add(block.transitions);
             for (sum, count) in totals.losses.iter_mut().zip(block.losses) {
                 *sum = sum.wrapping_add(count);

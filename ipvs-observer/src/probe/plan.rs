@@ -1,11 +1,8 @@
 //! Which probes are attached and why others are not. Pure: facts in, plan out.
 
-use ipvs_observer_common::Measure;
+use ipvs_observer_common::{Event, Measure};
 
-use crate::{
-    btf::resolve::Resolved,
-    model::snapshot::{Events, RefusedProbe},
-};
+use crate::{btf::resolve::Resolved, model::snapshot::RefusedProbe};
 
 /// A program and where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +23,31 @@ const SCHEDULE: Probe = probe("ip_vs_schedule", "ip_vs_schedule");
 const SCHEDULE_RETURN: Probe = probe("ip_vs_schedule_return", "ip_vs_schedule");
 const LEAVE: Probe = probe("ip_vs_leave", "ip_vs_leave");
 const LEAVE_RETURN: Probe = probe("ip_vs_leave_return", "ip_vs_leave");
+const ICMP: Probe = probe("ip_vs_nat_icmp", "ip_vs_nat_icmp");
+const ICMP_V6: Probe = probe("ip_vs_nat_icmp_v6", "ip_vs_nat_icmp_v6");
+const TEMPLATE: Probe = probe("ip_vs_check_template", "ip_vs_check_template");
+const TEMPLATE_RETURN: Probe = probe("ip_vs_check_template_return", "ip_vs_check_template");
+const EXPIRE_NOW: Probe = probe("ip_vs_conn_expire_now", "ip_vs_conn_expire_now");
+
+/// What sees packets for real servers that are gone.
+const UNAVAILABLE: [Probe; 2] = [
+    probe("unavailable_return", "ip_vs_conn_in_get_proto"),
+    probe("unavailable", "ip_vs_conn_in_get_proto"),
+];
+
+/// What sees packets that the defence drops; the first is the last that a packet comes to.
+const DEFENCE: [Probe; 5] = [
+    probe("defence_outcome", "tcp_conn_schedule"),
+    probe("defence_outcome", "udp_conn_schedule"),
+    probe("defence_outcome", "sctp_conn_schedule"),
+    probe("defence_passed", "ip_vs_schedule"),
+    probe("defence_found", "ip_vs_service_find"),
+];
+
+/// On the tracepoint of that name, whose arguments are the same in all kernels.
+const KFREE_SKB: Probe = probe("kfree_skb", "kfree_skb");
+const LATE: Probe = probe("late_packet", "tcp_conn_schedule");
+const SHOW: Probe = probe("ip_vs_conn_seq_show", "ip_vs_conn_seq_show");
 
 const FILL_SERVICE: Probe = probe("ip_vs_genl_fill_service", "ip_vs_genl_fill_service");
 const FILL_DEST: Probe = probe("ip_vs_genl_fill_dest", "ip_vs_genl_fill_dest");
@@ -37,7 +59,7 @@ const LIVE: [Probe; 2] = [FILL_SERVICE, FILL_DEST];
 ///
 /// What ends records comes before what makes them, so that none is left behind; packets come before new connections, so
 /// that none is taken for new whose first packet was missed; returns come before entries, so that no entry waits in vain.
-const PROBES: [Probe; 10] = [
+const PROBES: [Probe; 17] = [
     RCU_FREE,
     EXPIRE,
     TCP,
@@ -48,10 +70,90 @@ const PROBES: [Probe; 10] = [
     SCHEDULE,
     LEAVE_RETURN,
     LEAVE,
+    ICMP,
+    ICMP_V6,
+    TEMPLATE_RETURN,
+    TEMPLATE,
+    EXPIRE_NOW,
+    LATE,
+    SHOW,
+];
+
+/// When a probe that costs something per packet is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Occasions {
+    /// A real server was removed, still has connections, and keeps them.
+    pub(super) removed: bool,
+    /// The `drop_packet` defence may act.
+    pub(super) defence: bool,
+}
+
+impl Occasions {
+    /// All at once.
+    pub(super) const ALL: Self = Self {
+        removed: true,
+        defence: true,
+    };
+
+    /// Whether `probe` is to be attached now.
+    pub(super) fn ask_for(self, probe: Probe) -> bool {
+        (self.removed || !UNAVAILABLE.contains(&probe))
+            && (self.defence || !DEFENCE.contains(&probe))
+    }
+}
+
+/// The ends of forwarding. No kernel function begins it that would not cost more than it tells: see `forward` there.
+const XMITS: [Probe; 9] = [
+    probe("xmit_return", "ip_vs_nat_xmit"),
+    probe("xmit_return", "ip_vs_nat_xmit_v6"),
+    probe("xmit_return", "ip_vs_dr_xmit"),
+    probe("xmit_return", "ip_vs_dr_xmit_v6"),
+    probe("xmit_return", "ip_vs_tunnel_xmit"),
+    probe("xmit_return", "ip_vs_tunnel_xmit_v6"),
+    probe("xmit_return", "ip_vs_bypass_xmit"),
+    probe("xmit_return", "ip_vs_bypass_xmit_v6"),
+    probe("xmit_return", "ip_vs_null_xmit"),
+];
+
+/// The hook, the return before the entry.
+const HOOK: [Probe; 2] = [
+    probe("ip_vs_in_hook_return", "ip_vs_in_hook"),
+    probe("ip_vs_in_hook", "ip_vs_in_hook"),
+];
+
+/// What estimates rates up to 6.1.
+const TIMER: [Probe; 2] = [
+    probe("estimator_return", "estimation_timer"),
+    probe("estimator", "estimation_timer"),
+];
+
+/// What estimates them since.
+const CHAIN: [Probe; 2] = [
+    probe("estimator_return", "ip_vs_chain_estimation"),
+    probe("estimator", "ip_vs_chain_estimation"),
 ];
 
 const fn probe(name: &'static str, function: &'static str) -> Probe {
     Probe { name, function }
+}
+
+/// What only this measure takes, and nothing else asks for.
+fn only_for(measure: Measure, resolved: &Resolved) -> &'static [Probe] {
+    match measure {
+        Measure::Xmit => &XMITS,
+        Measure::Hook => &HOOK,
+        Measure::Estimator if matches!(resolved.functions.get(TIMER[0].function), Some(Ok(()))) => {
+            &TIMER
+        }
+        Measure::Estimator => &CHAIN,
+        Measure::Schedule
+        | Measure::Connect
+        | Measure::Client
+        | Measure::Handshake
+        | Measure::FirstByte
+        | Measure::Response
+        | Measure::Duration => &[],
+    }
 }
 
 /// What each measure takes. UDP and SCTP feed some of them too, and share structures and prototype with TCP.
@@ -62,17 +164,82 @@ const fn measure_needs(measure: Measure) -> &'static [Probe] {
         | Measure::Client
         | Measure::Handshake
         | Measure::FirstByte
+        | Measure::Response
         | Measure::Duration => &[TCP, RCU_FREE],
+        // Without IPv6 in the kernel its functions are not there.
+        Measure::Xmit => &[
+            TCP, RCU_FREE, XMITS[0], XMITS[2], XMITS[4], XMITS[6], XMITS[8],
+        ],
+        Measure::Hook => &[TCP, RCU_FREE, HOOK[0], HOOK[1]],
+        Measure::Estimator => &CHAIN,
     }
 }
 
-/// What each kind of event takes.
-const fn events_need(events: Events) -> &'static [Probe] {
-    match events {
-        Events::Scheduled => &[SCHEDULE_RETURN],
-        Events::Handshakes => &[TCP, RCU_FREE],
-        Events::NoDestination => &[LEAVE, LEAVE_RETURN],
+/// What each event takes; nothing for one that no program counts.
+const fn event_needs(event: Event) -> &'static [Probe] {
+    match event {
+        Event::Scheduled => &[SCHEDULE_RETURN],
+        Event::Established
+        | Event::Refused
+        | Event::SynRepeated
+        | Event::Unanswered
+        | Event::ResetByClient
+        | Event::ResetByServer
+        | Event::ServerFirst
+        | Event::DataInSyn
+        | Event::Preexisting
+        | Event::RecordMade
+        | Event::RecordEnded => &[TCP, RCU_FREE],
+        Event::Synchronised | Event::OnePacket | Event::PersistenceMiss => &[NEW],
+        Event::Late => &[LATE, RCU_FREE],
+        Event::NoDestination | Event::Overloaded => &[LEAVE, LEAVE_RETURN],
+        Event::NoConnection => &[SCHEDULE, SCHEDULE_RETURN],
+        Event::PersistenceHit | Event::PersistenceInvalid => &[TEMPLATE, TEMPLATE_RETURN],
+        Event::ReusedPort => &[EXPIRE_NOW],
+        Event::DestinationUnavailable => &[EXPIRE_NOW, UNAVAILABLE[0], UNAVAILABLE[1]],
+        Event::Defence => &DEFENCE,
+        Event::Unroutable => &[TCP, KFREE_SKB],
     }
+}
+
+/// Every probe that counts events, and with them gives most measures.
+pub(super) fn every() -> impl Iterator<Item = Probe> {
+    let occasional = UNAVAILABLE.into_iter().chain(DEFENCE);
+    let always = PROBES.into_iter().chain(occasional);
+    always.chain([KFREE_SKB]).chain(LIVE)
+}
+
+/// These, and what only one of the `measures` takes.
+pub(super) fn wanted(measures: &[Measure], resolved: &Resolved) -> impl Iterator<Item = Probe> {
+    let optional = measures
+        .iter()
+        .flat_map(|&measure| only_for(measure, resolved));
+    every().chain(optional.copied().collect::<Vec<_>>())
+}
+
+/// All that there are, some in place of others.
+pub(super) fn possible() -> impl Iterator<Item = Probe> {
+    let measures = XMITS.into_iter().chain(HOOK);
+    every().chain(measures).chain(TIMER).chain(CHAIN)
+}
+
+/// Whether `probe` is on a tracepoint, which is no function.
+pub(super) fn is_tracepoint(probe: Probe) -> bool {
+    probe == KFREE_SKB
+}
+
+/// The measures and events that cannot be had without `probe`.
+pub(super) fn carried_by(probe: Probe) -> (Vec<Measure>, Vec<Event>) {
+    let measures = Measure::ALL.into_iter();
+    let measures = measures.filter(|&measure| measure_needs(measure).contains(&probe));
+    let events = Event::ALL.into_iter();
+    let events = events.filter(|&event| event_needs(event).contains(&probe));
+    (measures.collect(), events.collect())
+}
+
+/// Whether `probe` reads live counters, and nothing else.
+pub(super) fn is_live(probe: Probe) -> bool {
+    LIVE.contains(&probe)
 }
 
 /// What can be attached by what is known before anything is loaded.
@@ -85,9 +252,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Everything.
-    pub(super) fn full(resolved: &Resolved) -> Self {
-        Self::of(PROBES.into_iter().chain(LIVE), resolved)
+    /// Everything that counts events or gives one of `wanted`.
+    pub(super) fn full(resolved: &Resolved, wanted: &[Measure]) -> Self {
+        Self::of(self::wanted(wanted, resolved), resolved)
     }
 
     /// Only what reads live counters.
@@ -102,6 +269,10 @@ impl Plan {
             no_live: None,
         };
         for probe in probes {
+            if is_tracepoint(probe) {
+                plan.probes.push(probe);
+                continue;
+            }
             match resolved.functions.get(probe.function) {
                 Some(Ok(())) => plan.probes.push(probe),
                 Some(Err(refusal)) => plan.refuse(probe, refusal.to_string()),
@@ -128,18 +299,26 @@ impl Plan {
         }
     }
 
-    /// The measures that the probes left in the plan can give.
-    pub(super) fn measures(&self) -> Vec<Measure> {
-        let all = Measure::ALL.into_iter();
-        all.filter(|&measure| self.has(measure_needs(measure)))
+    /// Which of `wanted` the probes left in the plan can give.
+    pub(super) fn measures(&self, wanted: &[Measure]) -> Vec<Measure> {
+        let wanted = wanted.iter().copied();
+        wanted
+            .filter(|&measure| {
+                self.gives(measure_needs(measure))
+                    || (measure == Measure::Estimator && self.has(&TIMER))
+            })
             .collect()
     }
 
-    /// The kinds of events that the probes left in the plan can count.
-    pub(super) fn events(&self) -> Vec<Events> {
-        let all = Events::ALL.into_iter();
-        all.filter(|&events| self.has(events_need(events)))
+    /// The events that the probes left in the plan can count.
+    pub(super) fn events(&self) -> Vec<Event> {
+        let all = Event::ALL.into_iter();
+        all.filter(|&event| self.gives(event_needs(event)))
             .collect()
+    }
+
+    fn gives(&self, needs: &[Probe]) -> bool {
+        !needs.is_empty() && self.has(needs)
     }
 
     /// Why probes are not attached, on one line.
@@ -157,6 +336,11 @@ impl Plan {
         self.has(&LIVE)
     }
 
+    /// Whether the probes left in the plan can sweep over all connections, whose records must have an end.
+    pub(super) fn has_sweep(&self) -> bool {
+        self.has(&[SHOW, RCU_FREE])
+    }
+
     /// Gives up on live counters, of which one probe without the other gives half.
     pub(super) fn refuse_live(&mut self, reason: &str) {
         self.probes.retain(|probe| !LIVE.contains(probe));
@@ -170,10 +354,27 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use ipvs_observer_common::Measure;
+    use ipvs_observer_common::{Event, Measure};
 
-    use super::{LIVE, PROBES, Plan, Probe};
-    use crate::model::snapshot::Events;
+    use std::collections::BTreeMap;
+
+    use ipvs_observer_common::Layout;
+
+    use super::{
+        CHAIN, DEFENCE, HOOK, LIVE, Occasions, PROBES, Plan, Probe, TIMER, UNAVAILABLE, XMITS,
+        every,
+    };
+    use crate::btf::resolve::{Refusal, Resolved};
+
+    const MEASURES: [Measure; 7] = [
+        Measure::Schedule,
+        Measure::Connect,
+        Measure::Client,
+        Measure::Handshake,
+        Measure::FirstByte,
+        Measure::Response,
+        Measure::Duration,
+    ];
 
     fn full() -> Plan {
         Plan {
@@ -190,21 +391,78 @@ mod tests {
             .unwrap()
     }
 
+    /// A kernel that has all functions but one.
+    fn kernel_without(absent: &'static str) -> Resolved {
+        let probes = every().chain(XMITS);
+        let probes = probes.chain(HOOK).chain(TIMER).chain(CHAIN);
+        let functions = probes.map(|probe| probe.function);
+        let outcome = |function| {
+            if function == absent {
+                Err(Refusal::NoFunction(absent))
+            } else {
+                Ok(())
+            }
+        };
+        Resolved {
+            layout: Layout::default(),
+            functions: functions
+                .map(|function| (function, outcome(function)))
+                .collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    #[test]
+    fn what_no_wanted_measure_takes_is_not_attached() {
+        let kernel = kernel_without("");
+        let standard: Vec<_> = every().collect();
+        assert_eq!(Plan::full(&kernel, &MEASURES).probes, standard);
+        let plan = Plan::full(&kernel, &[Measure::Xmit]);
+        assert_eq!(plan.probes.len(), standard.len() + XMITS.len());
+        assert_eq!(plan.measures(&Measure::ALL).last(), Some(&Measure::Xmit));
+        let plan = Plan::full(&kernel, &Measure::ALL);
+        assert_eq!(plan.measures(&Measure::ALL), Measure::ALL);
+    }
+
+    #[test]
+    fn the_estimator_is_the_one_that_the_kernel_has_and_the_other_is_no_refusal() {
+        for (absent, pair) in [
+            ("estimation_timer", CHAIN),
+            ("ip_vs_chain_estimation", TIMER),
+        ] {
+            let plan = Plan::full(&kernel_without(absent), &[Measure::Estimator]);
+            assert_eq!(plan.refused, []);
+            assert!(plan.has(&pair));
+            assert_eq!(plan.measures(&[Measure::Estimator]), [Measure::Estimator]);
+        }
+    }
+
+    #[test]
+    fn forwarding_is_timed_without_ipv6_and_not_without_one_of_the_methods() {
+        for (absent, expected) in [
+            ("ip_vs_tunnel_xmit_v6", vec![Measure::Xmit]),
+            ("ip_vs_tunnel_xmit", vec![]),
+        ] {
+            let plan = Plan::full(&kernel_without(absent), &[Measure::Xmit]);
+            assert_eq!(plan.refused[0].function, absent);
+            assert_eq!(plan.measures(&[Measure::Xmit]), expected);
+        }
+    }
+
     #[test]
     fn all_probes_give_all_measures() {
-        assert_eq!(full().measures(), Measure::ALL);
+        assert_eq!(full().measures(&MEASURES), MEASURES);
     }
 
     #[test]
     fn a_refused_probe_takes_its_measures_with_it_and_leaves_the_others() {
         let mut plan = full();
         plan.refuse(probe_on("ip_vs_schedule"), "inlined".to_owned());
-        assert!(!plan.measures().contains(&Measure::Schedule));
-        assert!(plan.measures().contains(&Measure::Connect));
-        assert!(plan.events().contains(&Events::Handshakes));
+        assert!(!plan.measures(&MEASURES).contains(&Measure::Schedule));
+        assert!(plan.measures(&MEASURES).contains(&Measure::Connect));
+        assert!(plan.events().contains(&Event::Established));
         assert_eq!(plan.refused.len(), 1);
         plan.refuse(probe_on("tcp_state_transition"), "absent".to_owned());
-        assert_eq!(plan.measures(), []);
+        assert_eq!(plan.measures(&MEASURES), []);
         assert_eq!(plan.refused[1].function, "tcp_state_transition");
     }
 
@@ -217,7 +475,7 @@ mod tests {
         assert!(plan.has_live());
         plan.refuse(LIVE[1], "inlined".to_owned());
         assert!(!plan.has_live() && !plan.probes.contains(&LIVE[0]));
-        assert_eq!(plan.measures(), Measure::ALL);
+        assert_eq!(plan.measures(&MEASURES), MEASURES);
         assert_eq!(plan.refused, []);
         assert_eq!(
             plan.no_live.as_deref(),
@@ -229,7 +487,7 @@ mod tests {
     fn nothing_is_measured_without_the_end_of_connections() {
         let mut plan = full();
         plan.refuse(probe_on("ip_vs_conn_rcu_free"), "absent".to_owned());
-        assert_eq!(plan.measures(), []);
+        assert_eq!(plan.measures(&MEASURES), []);
     }
 
     #[test]
@@ -243,5 +501,21 @@ mod tests {
         assert!(place("ip_vs_conn_rcu_free") < place("ip_vs_conn_new"));
         assert!(place("ip_vs_conn_rcu_free") < place("tcp_state_transition"));
         assert!(place("tcp_state_transition") < place("ip_vs_conn_new"));
+    }
+
+    #[test]
+    fn probes_that_cost_packets_something_wait_for_their_occasion() {
+        let never = Occasions::default();
+        let removed = Occasions {
+            removed: true,
+            ..never
+        };
+        for probe in UNAVAILABLE {
+            assert!(removed.ask_for(probe) && !never.ask_for(probe));
+        }
+        for probe in DEFENCE {
+            assert!(Occasions::ALL.ask_for(probe) && !removed.ask_for(probe));
+        }
+        assert!(PROBES.into_iter().all(|probe| never.ask_for(probe)));
     }
 }

@@ -8,15 +8,15 @@ use anyhow::{Context as _, Result, bail};
 use ipvs_observer::{
     ipvs::{
         netlink::Ipvs,
-        wire::{Attribute, Attributes, IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE, Request},
+        wire::{IPVS_CMD_NEW_DEST, IPVS_CMD_NEW_SERVICE},
     },
     model::id::{DestinationId, ForwardingMethod, ServiceId},
 };
-use netlink_packet_core::{NLM_F_ACK, NetlinkMessage};
-use netlink_packet_generic::GenlMessage;
+use netlink_packet_core::{DefaultNla, NLM_F_ACK, NetlinkMessage};
 use netlink_sys::Socket;
 
-use super::{acknowledged, full_destination, full_service, open_socket, request};
+use super::message::{self, Affinity};
+use crate::genetlink::{self, Request};
 
 /// Requests in a datagram: 40 kB, a fifth of what a socket may send at once by default.
 const DATAGRAM: usize = 256;
@@ -27,14 +27,14 @@ const DATAGRAM: usize = 256;
 pub struct Bulk {
     socket: Socket,
     family: u16,
-    pending: Vec<NetlinkMessage<GenlMessage<Request<Attributes>>>>,
+    pending: Vec<NetlinkMessage<Request>>,
 }
 
 impl Bulk {
     /// Opens the socket in the calling thread's network namespace.
     pub fn open() -> Result<Self> {
         Ok(Self {
-            socket: open_socket()?,
+            socket: genetlink::open_socket()?,
             family: Ipvs::open()?.family(),
             pending: Vec::new(),
         })
@@ -42,8 +42,8 @@ impl Bulk {
 
     /// Adds a service without destinations.
     pub fn add_service(&mut self, service: &ServiceId, scheduler: &str) -> Result<()> {
-        let attributes = vec![Attribute::Service(full_service(service, scheduler, None))];
-        self.push(IPVS_CMD_NEW_SERVICE, attributes)
+        let settings = message::full_service(service, scheduler, Affinity::Connection);
+        self.push(IPVS_CMD_NEW_SERVICE, vec![settings])
     }
 
     /// Adds a real server of weight 1 to a service.
@@ -53,8 +53,8 @@ impl Bulk {
         destination: &DestinationId,
         method: ForwardingMethod,
     ) -> Result<()> {
-        let attributes = full_destination(service, destination, method, 1);
-        self.push(IPVS_CMD_NEW_DEST, attributes)
+        let settings = message::full_destination(destination, method, 1);
+        self.push(IPVS_CMD_NEW_DEST, vec![message::service(service), settings])
     }
 
     /// Waits until the kernel has done all.
@@ -62,8 +62,12 @@ impl Bulk {
         self.flush()
     }
 
-    fn push(&mut self, command: u8, attributes: Vec<Attribute>) -> Result<()> {
-        self.pending.push(request(self.family, command, attributes));
+    fn push(&mut self, command: u8, attributes: Vec<DefaultNla>) -> Result<()> {
+        self.pending.push(genetlink::message(Request {
+            family: self.family,
+            command,
+            attributes,
+        }));
         if self.pending.len() < DATAGRAM {
             return Ok(());
         }
@@ -93,6 +97,6 @@ impl Bulk {
             .socket
             .recv_from_full()
             .context("cannot receive an IPVS answer")?;
-        acknowledged(&answer).context("one of many changes of the table failed")
+        genetlink::acknowledged(&answer).context("one of many changes of the table failed")
     }
 }

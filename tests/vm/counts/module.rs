@@ -13,7 +13,7 @@ use netlink_packet_generic::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
-use crate::fixture::{assert_one_line, attached_probes};
+use crate::fixture::{assert_one_line, attached_probes, doctor, probe_states};
 
 /// What the kernel asks `/sbin/modprobe` for when somebody names the family.
 const FAMILY_ALIAS: &str = "net-pf-16-proto-16-family-IPVS";
@@ -40,6 +40,10 @@ fn an_agent_without_ip_vs_says_so_and_does_not_load_it() {
         assert_eq!(outcome.stdout, Vec::<String>::new(), "{arguments:?}");
         assert_one_line(&outcome.stderr, "ip_vs");
     }
+    let (status, report) = doctor(&netns, Rights::Root);
+    assert_eq!(status, Some(3), "{report}");
+    assert_eq!(report["verdict"], "no_ipvs");
+    assert_eq!(probe_states(&report), ["unknown"]);
     assert!(!modules::is_loaded("ip_vs"), "the agent has loaded ip_vs");
     assert_eq!(
         modules::requests(),

@@ -3,13 +3,16 @@
 use std::{fs, panic};
 
 use ipvs_observer_tests::{
-    agent::{Agent, Outcome, Rights},
+    agent::{self, Agent, Outcome, Rights},
+    director::Lab,
     report::Coverage,
     services::Vip,
 };
 use rustix::thread::CapabilitySet;
 
-use crate::fixture::{Balanced, MEASURES, assert_latency_count, assert_total, attached_probes};
+use crate::fixture::{
+    Balanced, MEASURES, assert_latency_count, assert_one_line, assert_total, attached_probes,
+};
 
 const SERVERS: u8 = 2;
 const EACH: u32 = 6;
@@ -19,11 +22,33 @@ const PARANOIA: &str = "/proc/sys/kernel/perf_event_paranoid";
 
 #[cfg_attr(feature = "vm", test)]
 fn a_user_with_three_capabilities_measures_everything() {
-    let paranoia = fs::read_to_string(PARANOIA).expect("the kernel has perf events");
-    fs::write(PARANOIA, "2").expect("it can be set");
-    let rights = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::NET_ADMIN;
-    let outcome = panic::catch_unwind(|| a_user_measures_everything(rights));
-    fs::write(PARANOIA, &paranoia).expect("it can be set again");
+    with_paranoia("2", || a_user_measures_everything(three_capabilities()));
+}
+
+#[cfg_attr(feature = "vm", test)]
+fn a_kernel_that_gives_perf_events_to_sys_admin_alone_is_told_by_that_capability() {
+    let lab = Lab::new(1).expect("the lab is built");
+    lab.add_service(Vip::V4, "rr")
+        .expect("the service is added");
+    with_paranoia("3", || {
+        let rights = Rights::NobodyWith(three_capabilities());
+        let outcome = agent::run(lab.director(), rights, &["top", "--once"]).expect("it runs");
+        assert_eq!(outcome.status.code(), Some(4), "{outcome:?}");
+        assert_one_line(&outcome.stderr, "CAP_SYS_ADMIN");
+        assert_eq!(outcome.stdout, Vec::<String>::new());
+    });
+}
+
+fn three_capabilities() -> CapabilitySet {
+    CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::NET_ADMIN
+}
+
+/// Runs `job` while the kernel is as paranoid as `paranoia` says.
+fn with_paranoia(paranoia: &str, job: impl FnOnce() + panic::UnwindSafe) {
+    let before = fs::read_to_string(PARANOIA).expect("the kernel has perf events");
+    fs::write(PARANOIA, paranoia).expect("it can be set");
+    let outcome = panic::catch_unwind(job);
+    fs::write(PARANOIA, &before).expect("it can be set again");
     outcome.unwrap_or_else(|panic| panic::resume_unwind(panic));
 }
 

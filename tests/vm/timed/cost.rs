@@ -16,6 +16,8 @@ const SESSIONS: u32 = 500;
 /// Upper bounds; the figures themselves are printed.
 const PER_PACKET: u64 = 800;
 const PER_CONNECTION: u64 = 30_000;
+/// Two fifths more than a kprobe and kretprobe of nothing take on 6.12.
+const PER_XMIT: u64 = 1_500;
 
 #[cfg_attr(feature = "vm", test)]
 fn a_packet_and_a_connection_cost_what_the_readme_says() {
@@ -66,6 +68,40 @@ fn a_packet_and_a_connection_cost_what_the_readme_says() {
         (1..=PER_CONNECTION).contains(&per_connection),
         "{per_connection} per connection"
     );
+}
+
+/// With `xmit` the same packets take one return probe more, for those from the client.
+#[cfg_attr(feature = "vm", test)]
+fn timing_what_is_forwarded_costs_less_than_a_pair_of_probes_and_two_fifths() {
+    let balanced = Balanced::new(Vip::V4, 1);
+    kept_alive(&balanced);
+    let run = |measures: &str| {
+        let arguments = ["-i", "1h", "--measure", measures];
+        let agent = Agent::start(balanced.lab.director(), &arguments).expect("the agent starts");
+        // What is made at the first packets is not what the others cost.
+        kept_alive(&balanced);
+        let before = balanced.lab.packets().expect("packets are counted");
+        let (elapsed_ns, _) = timed(&balanced, kept_alive);
+        let now = balanced.lab.packets().expect("packets are counted");
+        let summary = summary(agent);
+        assert_eq!(
+            summary.total_losses().expect("they are shown"),
+            [] as [&str; 0]
+        );
+        (elapsed_ns, now.since(before).incoming)
+    };
+    let (default_ns, packets) = run("default");
+    let (xmit_ns, _) = run("+xmit");
+    let (hook_ns, _) = run("+hook");
+    let (again_ns, _) = run("default");
+    let added = |ns: u64| ns.saturating_sub(u64::midpoint(default_ns, again_ns)) / packets;
+    let (xmit, hook) = (added(xmit_ns), added(hook_ns));
+    writeln!(
+        io::stderr(),
+        "added instructions per packet from a client: {xmit} with xmit, {hook} with hook"
+    )
+    .expect("standard error is open");
+    assert!((1..=PER_XMIT).contains(&xmit), "{xmit} per packet");
 }
 
 /// What the traffic took.

@@ -40,6 +40,41 @@ const SCHEDULING: &[Structure] = &[
     Structure::Net,
 ];
 
+const CHOOSING: &[Structure] = &[
+    Structure::Conn,
+    Structure::Dest,
+    Structure::Service,
+    Structure::NetnsIpvs,
+    Structure::Net,
+    Structure::DestStatus,
+    Structure::ServiceList,
+];
+const STATUS: &[Structure] = &[
+    Structure::Conn,
+    Structure::Dest,
+    Structure::NetnsIpvs,
+    Structure::Net,
+    Structure::DestStatus,
+];
+const STATUS_AND_PACKET: &[Structure] = &[
+    Structure::Conn,
+    Structure::Dest,
+    Structure::NetnsIpvs,
+    Structure::Net,
+    Structure::DestStatus,
+    Structure::Skb,
+    Structure::IpHeader,
+];
+
+const SCHEDULING_AND_PACKET: &[Structure] = &[
+    Structure::Conn,
+    Structure::Dest,
+    Structure::Service,
+    Structure::NetnsIpvs,
+    Structure::Net,
+    Structure::Skb,
+];
+
 const CONN: Shape = Shape::Pointer("ip_vs_conn");
 const TRANSITION: &[(usize, &str, Shape)] = &[
     (0, "cp", CONN),
@@ -50,8 +85,30 @@ const SCHEDULE: &[(usize, &str, Shape)] = &[
     (0, "svc", Shape::Pointer("ip_vs_service")),
     (1, "skb", Shape::Pointer("sk_buff")),
 ];
+const SCHEDULE_AND_IGNORED: &[(usize, &str, Shape)] = &[
+    (0, "svc", Shape::Pointer("ip_vs_service")),
+    (1, "skb", Shape::Pointer("sk_buff")),
+    (3, "ignored", Shape::Bytes),
+];
 
-pub(super) const FUNCTIONS: [Function; 10] = [
+const XMIT: &[(usize, &str, Shape)] = &[(0, "skb", Shape::Pointer("sk_buff")), (1, "cp", CONN)];
+
+/// A function whose beginning and end are all that is asked for.
+const fn timed(
+    name: &'static str,
+    parameters: &'static [(usize, &'static str, Shape)],
+    returns: Option<Shape>,
+) -> Function {
+    Function {
+        name,
+        parameters,
+        returns,
+        may_have_iph_len: false,
+        reads: &[],
+    }
+}
+
+pub(super) const FUNCTIONS: [Function; 32] = [
     Function {
         name: "tcp_state_transition",
         parameters: TRANSITION,
@@ -75,7 +132,7 @@ pub(super) const FUNCTIONS: [Function; 10] = [
     },
     Function {
         name: "ip_vs_schedule",
-        parameters: SCHEDULE,
+        parameters: SCHEDULE_AND_IGNORED,
         returns: Some(CONN),
         may_have_iph_len: false,
         reads: SCHEDULING,
@@ -106,7 +163,7 @@ pub(super) const FUNCTIONS: [Function; 10] = [
         parameters: SCHEDULE,
         returns: Some(U32),
         may_have_iph_len: false,
-        reads: SCHEDULING,
+        reads: CHOOSING,
     },
     Function {
         name: "ip_vs_genl_fill_service",
@@ -126,7 +183,113 @@ pub(super) const FUNCTIONS: [Function; 10] = [
         may_have_iph_len: false,
         reads: &[Structure::Dest, Structure::DestStats, Structure::CpuStats],
     },
+    icmp("ip_vs_nat_icmp"),
+    icmp("ip_vs_nat_icmp_v6"),
+    Function {
+        name: "ip_vs_check_template",
+        parameters: &[(0, "ct", CONN), (1, "cdest", Shape::Pointer("ip_vs_dest"))],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: TRACKING,
+    },
+    Function {
+        name: "ip_vs_conn_expire_now",
+        parameters: &[(0, "cp", CONN)],
+        returns: None,
+        may_have_iph_len: false,
+        reads: STATUS,
+    },
+    Function {
+        name: "ip_vs_conn_in_get_proto",
+        parameters: &[
+            (2, "skb", Shape::Pointer("sk_buff")),
+            (3, "iph", Shape::Pointer("ip_vs_iphdr")),
+        ],
+        returns: Some(CONN),
+        may_have_iph_len: false,
+        reads: STATUS_AND_PACKET,
+    },
+    Function {
+        name: "ip_vs_service_find",
+        parameters: &[],
+        returns: Some(Shape::Pointer("ip_vs_service")),
+        may_have_iph_len: false,
+        reads: SCHEDULING,
+    },
+    Function {
+        name: "tcp_conn_schedule",
+        parameters: &[
+            (0, "ipvs", Shape::Pointer("netns_ipvs")),
+            (1, "af", U32),
+            (2, "skb", Shape::Pointer("sk_buff")),
+        ],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: SCHEDULING_AND_PACKET,
+    },
+    Function {
+        name: "ip_vs_conn_seq_show",
+        parameters: &[
+            (0, "seq", Shape::Pointer("seq_file")),
+            (1, "v", Shape::Anything),
+        ],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: TRACKING,
+    },
+    conn_schedule("udp_conn_schedule"),
+    conn_schedule("sctp_conn_schedule"),
+    timed("ip_vs_nat_xmit", XMIT, Some(U32)),
+    timed("ip_vs_nat_xmit_v6", XMIT, Some(U32)),
+    timed("ip_vs_dr_xmit", XMIT, Some(U32)),
+    timed("ip_vs_dr_xmit_v6", XMIT, Some(U32)),
+    timed("ip_vs_tunnel_xmit", XMIT, Some(U32)),
+    timed("ip_vs_tunnel_xmit_v6", XMIT, Some(U32)),
+    timed("ip_vs_bypass_xmit", XMIT, Some(U32)),
+    timed("ip_vs_bypass_xmit_v6", XMIT, Some(U32)),
+    timed("ip_vs_null_xmit", XMIT, Some(U32)),
+    timed(
+        "ip_vs_in_hook",
+        &[(1, "skb", Shape::Pointer("sk_buff"))],
+        Some(U32),
+    ),
+    timed(
+        "estimation_timer",
+        &[(0, "t", Shape::Pointer("timer_list"))],
+        None,
+    ),
+    timed(
+        "ip_vs_chain_estimation",
+        &[(0, "chain", Shape::Pointer("hlist_head"))],
+        None,
+    ),
 ];
+
+/// Either is called for an ICMP error of a connection.
+const fn icmp(name: &'static str) -> Function {
+    Function {
+        name,
+        parameters: &[
+            (0, "skb", Shape::Pointer("sk_buff")),
+            (2, "cp", CONN),
+            (3, "inout", U32),
+        ],
+        returns: None,
+        may_have_iph_len: false,
+        reads: TRACKING_AND_PACKET,
+    }
+}
+
+/// Only what it returns is read.
+const fn conn_schedule(name: &'static str) -> Function {
+    Function {
+        name,
+        parameters: &[],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: SCHEDULING,
+    }
+}
 
 /// The position of `iph_len` where a state transition has it.
 const IPH_LEN: usize = 4;

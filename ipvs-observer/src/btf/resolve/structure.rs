@@ -1,7 +1,7 @@
 //! The structures that the programs read, and where their members lie.
 
 use ipvs_observer_common::{
-    ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout,
+    ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout, StatusLayout,
 };
 
 use super::{
@@ -24,10 +24,16 @@ pub(super) enum Structure {
     /// The counters of [`Structure::Service`].
     ServiceStats,
     CpuStats,
+    /// What says whether a [`Structure::Dest`] can be given a packet.
+    DestStatus,
+    /// The list of the destinations of a [`Structure::Service`].
+    ServiceList,
+    /// What IPVS notes of a packet's headers.
+    IpHeader,
 }
 
 impl Structure {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Conn,
         Self::Dest,
         Self::Service,
@@ -37,17 +43,21 @@ impl Structure {
         Self::DestStats,
         Self::ServiceStats,
         Self::CpuStats,
+        Self::DestStatus,
+        Self::ServiceList,
+        Self::IpHeader,
     ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Conn => "ip_vs_conn",
-            Self::Dest | Self::DestStats => "ip_vs_dest",
-            Self::Service | Self::ServiceStats => "ip_vs_service",
+            Self::Dest | Self::DestStats | Self::DestStatus => "ip_vs_dest",
+            Self::Service | Self::ServiceStats | Self::ServiceList => "ip_vs_service",
             Self::CpuStats => "ip_vs_cpu_stats",
             Self::NetnsIpvs => "netns_ipvs",
             Self::Net => "net",
             Self::Skb => "sk_buff",
+            Self::IpHeader => "ip_vs_iphdr",
         }
     }
 }
@@ -73,9 +83,16 @@ impl Reader<'_> {
             Structure::Conn => {
                 layout.conn = ConnLayout {
                     af: self.member("af", FAMILY)?,
+                    cport: self.member("cport", U16)?,
+                    vport: self.member("vport", U16)?,
+                    caddr: self.member("caddr", ADDRESS)?,
+                    protocol: self.member("protocol", U16)?,
+                    fwmark: self.member("fwmark", U32)?,
                     flags: self.member("flags", U32)?,
                     state: self.member("state", U16)?,
                     in_pkts: self.member("in_pkts", Shape::Atomic)?,
+                    refcnt: self.member("refcnt", Shape::Atomic)?,
+                    n_control: self.member("n_control", Shape::Atomic)?,
                     dest: self.member("dest", Shape::Pointer("ip_vs_dest"))?,
                     ipvs: self.member("ipvs", NETNS_IPVS)?,
                     timer: self.member("timer", Shape::Record("timer_list"))?,
@@ -126,7 +143,28 @@ impl Reader<'_> {
                     "cnt.outbytes",
                 ])?;
             }
+            Structure::DestStatus => self.status(&mut layout.status)?,
+            Structure::ServiceList => {
+                layout.status.destinations =
+                    self.member("destinations", Shape::Record("list_head"))?;
+            }
+            Structure::IpHeader => {
+                layout.iphdr_flags = self.member("hdr_flags", U32)?;
+                layout.iphdr_len = self.member("len", U32)?;
+            }
         }
+        Ok(())
+    }
+
+    fn status(&self, status: &mut StatusLayout) -> Result<(), Refusal> {
+        status.flags = self.member("flags", U32)?;
+        status.weight = self.member("weight", Shape::Atomic)?;
+        status.n_list = self.member("n_list", Shape::Record("list_head"))?;
+        // Bits that change under a lock of their own came with 7.0 and with stable releases of older kernels.
+        status.available = match self.member("cflags", Shape::Counter) {
+            Err(Refusal::NoMember { .. }) => status.flags,
+            cflags => cflags?,
+        };
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ipvs_observer_common::{Counters, Measure, bucket_of};
+use ipvs_observer_common::{Counters, Event, FINEST_GROUPING_BITS, Measure};
 
 use super::Ledger;
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
         id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
         latency::Distribution,
         sample::{Readings, Sample, Timestamp},
-        snapshot::{Events, Run, Snapshot},
+        snapshot::{Run, Snapshot},
+        states::{States, Sweep},
     },
 };
 
@@ -75,13 +76,14 @@ fn at(second: u64) -> Timestamp {
 
 fn connections(count: u64) -> Activity {
     let mut activity = Activity::none();
-    activity.counters = Counters {
-        scheduled: count,
-        ..Counters::default()
-    };
-    let bucket = bucket_of(Measure::Connect.range(), CONNECT_NS);
+    activity.counters = Counters::default();
+    activity.counters.0[Event::Scheduled as usize] = count;
+    let bucket = Measure::Connect
+        .scale(FINEST_GROUPING_BITS)
+        .bucket_of(CONNECT_NS);
     activity.latencies[Measure::Connect as usize] = Distribution::new(
         Measure::Connect,
+        FINEST_GROUPING_BITS,
         vec![(bucket, count)],
         count * CONNECT_NS,
         Some((CONNECT_NS, CONNECT_NS)),
@@ -94,7 +96,7 @@ fn ledger(servers: &[u8]) -> Ledger {
         host: "director".to_owned(),
         kernel: "6.12".to_owned(),
         measures: Measure::ALL.to_vec(),
-        events: Events::ALL.to_vec(),
+        events: Event::ALL.to_vec(),
         refused_probes: Vec::new(),
         no_live: None,
     };
@@ -114,6 +116,8 @@ fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) ->
         table: table(servers),
         table_took: Duration::from_millis(3),
         packets: Some(0),
+        own_cost: None,
+        sweep: None,
         circumstances: Circumstances::default(),
     };
     ledger.advance(sample, false, 0)
@@ -123,7 +127,10 @@ fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) ->
 fn a_server_without_traffic_is_shown_with_empty_latencies() {
     let snapshot = tick(&mut ledger(&[1, 2]), 1, &[1, 2], &[(1, 5)]);
     let rows = &snapshot.services[&service_id()].destinations;
-    assert_eq!(rows[&server(1)].row.interval.counters.scheduled, 5);
+    assert_eq!(
+        rows[&server(1)].row.interval.counters.get(Event::Scheduled),
+        5
+    );
     assert_eq!(rows[&server(2)].row.interval, Activity::none());
     assert!(!rows[&server(2)].row.gone);
     assert_eq!(rows[&server(2)].facts.unwrap().active, 3);
@@ -141,7 +148,7 @@ fn a_service_is_the_merge_of_its_servers_over_the_window_and_the_run() {
         row.total.latency(Measure::Connect).sum_ns(),
         13 * CONNECT_NS
     );
-    assert_eq!(row.total.counters.scheduled, 13);
+    assert_eq!(row.total.counters.get(Event::Scheduled), 13);
     assert_eq!(
         (snapshot.window, snapshot.elapsed),
         (Duration::from_secs(2), Duration::from_secs(3))
@@ -155,13 +162,13 @@ fn a_server_that_goes_is_shown_once_more_and_then_counts_for_its_service() {
     let going = tick(&mut ledger, 2, &[1], &[(2, 1)]);
     let last = &going.services[&service_id()].destinations[&server(2)];
     assert!(last.row.gone);
-    assert_eq!(last.row.total.counters.scheduled, 5);
+    assert_eq!(last.row.total.counters.get(Event::Scheduled), 5);
     assert_eq!(last.facts.unwrap().weight, 1);
     let after = tick(&mut ledger, 3, &[1], &[(2, 2)]);
     let service = &after.services[&service_id()];
     assert!(!service.destinations.contains_key(&server(2)));
-    assert_eq!(service.row.interval.counters.scheduled, 2);
-    assert_eq!(service.row.total.counters.scheduled, 7);
+    assert_eq!(service.row.interval.counters.get(Event::Scheduled), 2);
+    assert_eq!(service.row.total.counters.get(Event::Scheduled), 7);
 }
 
 #[test]
@@ -173,7 +180,7 @@ fn a_server_that_comes_again_is_the_same_row_with_a_new_since() {
     let row = &again.services[&service_id()].destinations[&server(2)].row;
     assert!(!row.gone);
     assert_eq!(row.since, Some(at(3)));
-    assert_eq!(row.total.counters.scheduled, 5);
+    assert_eq!(row.total.counters.get(Event::Scheduled), 5);
 }
 
 #[test]
@@ -182,7 +189,7 @@ fn a_server_that_came_and_went_between_two_tables_is_shown_once() {
     let snapshot = tick(&mut ledger, 1, &[1], &[(9, 3)]);
     let row = &snapshot.services[&service_id()].destinations[&server(9)];
     assert!(row.row.gone && row.facts.is_none() && row.row.since.is_none());
-    assert_eq!(row.row.interval.counters.scheduled, 3);
+    assert_eq!(row.row.interval.counters.get(Event::Scheduled), 3);
     let after = tick(&mut ledger, 2, &[1], &[]);
     assert!(
         !after.services[&service_id()]
@@ -203,6 +210,8 @@ fn nothing_is_gone_by_the_word_of_a_torn_table() {
             ..table(&[1])
         },
         packets: Some(0),
+        own_cost: None,
+        sweep: None,
         circumstances: Circumstances::default(),
     };
     let snapshot = ledger.advance(sample, false, 0);
@@ -212,4 +221,98 @@ fn nothing_is_gone_by_the_word_of_a_torn_table() {
             .row
             .gone
     );
+}
+
+#[test]
+fn without_replies_at_the_director_what_they_tell_is_not_shown() {
+    let mut ledger = ledger(&[]);
+    let direct = |ledger: &mut Ledger, second, seen: Option<Activity>| {
+        let mut table = table(&[1]);
+        table.services[0].destinations[0].method = ForwardingMethod::DirectRoute;
+        let servers = seen.map(|activity| ((service_id(), Some(server(1))), activity));
+        let sample = Sample {
+            at: at(second),
+            readings: Readings {
+                servers: servers.into_iter().collect(),
+                ..Readings::default()
+            },
+            table,
+            table_took: Duration::ZERO,
+            packets: Some(0),
+            own_cost: None,
+            sweep: None,
+            circumstances: Circumstances::default(),
+        };
+        let snapshot = ledger.advance(sample, false, 0);
+        let service = &snapshot.services[&service_id()];
+        let server = &service.destinations[&server(1)];
+        [&service.row, &server.row]
+            .map(|row| [Measure::Connect, Measure::Handshake].map(|measure| row.shows(measure)))
+    };
+    assert_eq!(direct(&mut ledger, 1, None), [[false, true]; 2]);
+    // The director may be the gateway of the real server all the same.
+    let seen = Some(connections(1));
+    assert_eq!(direct(&mut ledger, 2, seen), [[true, true]; 2]);
+    assert_eq!(direct(&mut ledger, 3, None), [[true, true]; 2]);
+}
+
+#[test]
+fn connections_that_were_looked_at_stand_with_their_server_and_none_found_is_none() {
+    let mut ledger = ledger(&[1, 2]);
+    let found = States {
+        other: 4,
+        ..States::NONE
+    };
+    let sample = Sample {
+        at: at(1),
+        readings: Readings::default(),
+        table: table(&[1, 2]),
+        table_took: Duration::from_millis(3),
+        packets: Some(0),
+        own_cost: None,
+        sweep: Some(Sweep {
+            took: Duration::from_millis(2),
+            servers: [((service_id(), Some(server(1))), found)].into(),
+        }),
+        circumstances: Circumstances::default(),
+    };
+    let snapshot = ledger.advance(sample, false, 0);
+    assert_eq!(snapshot.health.sweep_took, Some(Duration::from_millis(2)));
+    let rows = &snapshot.services[&service_id()].destinations;
+    assert_eq!(rows[&server(1)].states, Some(found));
+    assert_eq!(rows[&server(2)].states, Some(States::NONE));
+    let unswept = tick(&mut ledger, 2, &[1, 2], &[]);
+    let row = &unswept.services[&service_id()].destinations[&server(1)];
+    assert_eq!((row.states, unswept.health.sweep_took), (None, None));
+}
+
+#[test]
+fn a_server_that_comes_again_drains_anew() {
+    let with_weight_0 = || {
+        let mut table = table(&[1]);
+        table.services[0].destinations[0].weight = 0;
+        table
+    };
+    let advance = |ledger: &mut Ledger, second, table| {
+        let sample = Sample {
+            at: at(second),
+            readings: Readings::default(),
+            table,
+            table_took: Duration::ZERO,
+            packets: Some(0),
+            own_cost: None,
+            sweep: None,
+            circumstances: Circumstances::default(),
+        };
+        let snapshot = ledger.advance(sample, false, 0);
+        let service = snapshot.services.get(&service_id()).cloned();
+        service.and_then(|service| service.destinations.get(&server(1))?.drain)
+    };
+    let mut ledger = ledger(&[1]);
+    let drain = advance(&mut ledger, 1, with_weight_0()).unwrap();
+    assert_eq!((drain.since(), drain.is_begin_seen()), (at(1), true));
+    assert_eq!(advance(&mut ledger, 2, table(&[])), None, "it is gone");
+    assert_eq!(advance(&mut ledger, 3, table(&[])), None);
+    let again = advance(&mut ledger, 4, with_weight_0()).unwrap();
+    assert_eq!(again.since(), at(4));
 }

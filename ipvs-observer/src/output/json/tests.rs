@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::encode;
-use crate::output::testing::{web, whole_run, window};
+use crate::output::testing::{draining, web, whole_run, window};
 
 fn parsed(line: &str) -> Value {
     assert_eq!(line.matches('\n').count(), 1, "one object is one line");
@@ -123,4 +123,42 @@ fn settings_that_bear_on_the_numbers_stand_beside_them() {
     assert_eq!(object["connection_table_size"], 4096);
     assert_eq!(object["sysctls"], json!({ "run_estimation": 1 }));
     assert_eq!(object["health"]["table_took_ns"], 3_000_000);
+}
+
+#[test]
+fn a_drain_and_the_connections_by_state_stand_with_their_server() {
+    let object = parsed(&encode(&draining(3)));
+    assert_eq!(object["health"]["sweep_took_ns"], 1_000_000);
+    let server = &object["services"][0]["servers"][0];
+    let drain = json!({
+        "since": "2027-01-15T08:00:01.000000000Z", "begin_seen": true, "packets": 120
+    });
+    assert_eq!(server["drain"], drain);
+    let states = &server["states"];
+    assert_eq!(
+        states["tcp"],
+        json!({
+            "none": 0, "established": 2, "syn_sent": 0, "syn_recv": 1, "fin_wait": 0, "time_wait": 0,
+            "close": 0, "close_wait": 0, "last_ack": 0, "listen": 0, "synack": 0
+        })
+    );
+    assert_eq!(
+        (&states["other"], &states["begun_unseen"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(states["unanswered"], 1);
+    assert_eq!(states["oldest_age_ns"], 90_000_000_000_u64);
+    assert_eq!(states["oldest_syn_recv_age_ns"], 1_500_000_000);
+}
+
+#[test]
+fn what_is_drained_says_when_and_after_how_long() {
+    let object = parsed(&encode(&draining(0)));
+    let server = &object["services"][0]["servers"][0];
+    assert_eq!(server["drain"]["drained"], "2027-01-15T08:00:04.000000000Z");
+    assert_eq!(server["drain"]["took_ns"], 3_000_000_000_u64);
+    assert_eq!(server["states"].get("oldest_age_ns"), None);
+    let other = parsed(&encode(&window(1)));
+    let server = &other["services"][0]["servers"][0];
+    assert_eq!((server.get("drain"), server.get("states")), (None, None));
 }

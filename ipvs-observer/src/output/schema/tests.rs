@@ -1,24 +1,38 @@
 //! What is printed is what the schema describes, all of it and nothing else.
 
-use ipvs_observer_common::{Loss, Measure};
+use std::sync::Arc;
+
+use ipvs_observer_common::{Event, Loss, Measure, TCP_STATE_NAMES};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use super::schema;
 use crate::{
-    cli::SchemaOf,
-    model::{changes::Known, latency::Percentiles, listing::Listing, snapshot::Snapshot},
+    cli::{OutputFormat, SchemaOf},
+    model::{
+        changes::Known,
+        latency::Percentiles,
+        listing::Listing,
+        snapshot::{Run, Snapshot},
+        split::{OwnCost, Part},
+    },
     output::{
-        json,
+        doctor, explain, json,
         list::{
             self,
             fixture::{least, listing},
         },
-        testing::{whole_run, window},
+        testing::{distribution, draining, whole_run, window},
     },
 };
 
-const EVERY: [SchemaOf; 3] = [SchemaOf::Top, SchemaOf::List, SchemaOf::Changes];
+const EVERY: [SchemaOf; 5] = [
+    SchemaOf::Top,
+    SchemaOf::Explain,
+    SchemaOf::List,
+    SchemaOf::Changes,
+    SchemaOf::Doctor,
+];
 
 fn described(of: SchemaOf) -> Value {
     serde_json::from_str(&schema(of)).unwrap()
@@ -66,8 +80,39 @@ fn windows() -> Vec<Value> {
             (server.facts, server.row.traffic, server.row.gone) = (None, None, true);
         }
     }
+    let mut measured = window(1);
+    let mut run = Run::clone(&measured.run);
+    run.measures = Measure::ALL.to_vec();
+    measured.run = Arc::new(run);
     let parse = |window: Snapshot| serde_json::from_str(&json::encode(&window)).unwrap();
-    [window(2), whole_run(1), live, gone].map(parse).into()
+    let windows = vec![
+        window(2),
+        whole_run(1),
+        live,
+        gone,
+        measured,
+        draining(3),
+        draining(0),
+    ];
+    windows.into_iter().map(parse).collect()
+}
+
+/// Objects of every kind of explanation.
+fn explanations() -> Vec<Value> {
+    let mut measured = window(1);
+    measured.own_cost = Some(OwnCost {
+        runs: 3,
+        run_time_ns: 900,
+    });
+    let mut run = Run::clone(&measured.run);
+    run.measures = Measure::ALL.to_vec();
+    measured.run = Arc::new(run);
+    for service in measured.services.values_mut() {
+        service.row.total.latencies[Measure::Hook as usize] =
+            distribution(Measure::Hook, &[1000], 1);
+    }
+    let parse = |window: Snapshot| serde_json::from_str(&explain::encode(&window)).unwrap();
+    [measured, window(2), whole_run(1)].map(parse).into()
 }
 
 /// Objects of every kind of listing.
@@ -116,11 +161,27 @@ fn changes() -> Vec<Value> {
         .collect()
 }
 
+/// Reports of hosts where everything is there, where nothing is, and where something is refused.
+fn doctors() -> Vec<Value> {
+    let reports = [
+        doctor::testing::report(),
+        doctor::testing::bare(),
+        doctor::testing::refused(),
+    ];
+    let parse = |report| {
+        let text = doctor::encode(&report, OutputFormat::Json);
+        serde_json::from_str(&text).unwrap()
+    };
+    reports.map(parse).into()
+}
+
 fn printed(of: SchemaOf) -> Vec<Value> {
     match of {
         SchemaOf::Top => windows(),
+        SchemaOf::Explain => explanations(),
         SchemaOf::List => listings(),
         SchemaOf::Changes => changes(),
+        SchemaOf::Doctor => doctors(),
     }
 }
 
@@ -155,12 +216,8 @@ fn a_schema_is_one_of_draft_2020_12_and_of_its_command() {
             "{root}"
         );
     }
-    for (of, others) in [
-        (SchemaOf::Top, [SchemaOf::List, SchemaOf::Changes]),
-        (SchemaOf::List, [SchemaOf::Top, SchemaOf::Changes]),
-        (SchemaOf::Changes, [SchemaOf::Top, SchemaOf::List]),
-    ] {
-        for other in others {
+    for of in EVERY {
+        for other in EVERY.into_iter().filter(|other| *other != of) {
             assert!(!validator(of).is_valid(&printed(other)[0]));
         }
     }
@@ -239,11 +296,26 @@ fn every_name_that_is_data_is_described() {
         sorted(Loss::ALL.map(Loss::name))
     );
     let measures = Measure::ALL.map(Measure::name);
-    assert_eq!(names(properties("latencies")), sorted(measures));
+    let of = |of_host| {
+        let all = Measure::ALL.into_iter();
+        let measures = all.filter(move |measure| measure.is_of_host() == of_host);
+        sorted(measures.map(Measure::name))
+    };
+    assert_eq!(names(properties("latencies")), of(false));
+    assert_eq!(names(properties("host_latencies")), of(true));
     assert_eq!(
         definitions["measure"]["enum"],
         Value::from(measures.to_vec())
     );
+    let parts = Part::ALL.map(Part::name);
+    assert_eq!(names(properties("means_ns")), sorted(parts));
+    assert_eq!(definitions["largest"]["enum"], Value::from(parts.to_vec()));
+    let events = Event::ALL.map(Event::name);
+    assert_eq!(
+        names(properties("counters")),
+        sorted(events.into_iter().chain(["dropped"]))
+    );
+    assert_eq!(names(properties("tcp_states")), sorted(TCP_STATE_NAMES));
     let percentiles = Percentiles::SHOWN.map(|(_, name)| name);
     let others = ["count", "sum_ns", "min_ns", "max_ns", "buckets"];
     assert_eq!(
@@ -277,6 +349,7 @@ fn every_description_is_of_something_that_is_printed() {
         }
     }
     seen.extend(Loss::ALL.map(|loss| loss.name().to_owned()));
+    seen.extend(Measure::ALL.map(|measure| measure.name().to_owned()));
     for definition in definitions().values() {
         for name in definition
             .get("properties")

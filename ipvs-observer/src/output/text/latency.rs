@@ -5,11 +5,13 @@ use ipvs_observer_common::Measure;
 use super::number::{count, duration_ns};
 use crate::model::{activity::Activity, latency::Percentiles};
 
-/// The measures as they stand: from a slow connection's first suspects to its last.
-const PAIRS: [(Measure, Measure); 3] = [
-    (Measure::Connect, Measure::FirstByte),
-    (Measure::Client, Measure::Duration),
-    (Measure::Handshake, Measure::Schedule),
+/// The measures of a server as they stand: from a slow connection's first suspects to its last.
+const LINES: [(Measure, Option<Measure>); 5] = [
+    (Measure::Connect, Some(Measure::FirstByte)),
+    (Measure::Client, Some(Measure::Duration)),
+    (Measure::Handshake, Some(Measure::Schedule)),
+    (Measure::Response, Some(Measure::Xmit)),
+    (Measure::Hook, None),
 ];
 
 /// The line above the first row.
@@ -41,10 +43,35 @@ pub(super) fn lines(
             String::new()
         }
     };
-    let lines = PAIRS
-        .iter()
-        .map(|&(left, right)| pair(&shown(left), &shown(right)));
+    let lines = LINES.iter().map(|&(left, right)| {
+        let right = right.map(&mut shown).unwrap_or_default();
+        pair(&shown(left), &right)
+    });
     lines.filter(|line| !line.trim().is_empty()).collect()
+}
+
+/// What is measured of the host itself.
+pub(super) fn of_host(
+    activity: &Activity,
+    measures: &[Measure],
+    percentiles: &mut Percentiles,
+) -> Vec<String> {
+    let measures = measures.iter().copied();
+    let measures = measures.filter(|measure| measure.is_of_host());
+    let lines = measures.map(|measure| {
+        let latency = activity.latency(measure);
+        let calls = format!("{} {} calls", measure.name(), count(latency.count()));
+        match (percentiles.of(latency), latency.max_ns()) {
+            (Some([p50, _, p99, _]), Some(max)) => format!(
+                "{calls}   p50 {}   p99 {}   max {}",
+                duration_ns(p50),
+                duration_ns(p99),
+                duration_ns(max)
+            ),
+            _ => calls,
+        }
+    });
+    lines.collect()
 }
 
 fn values(activity: &Activity, measure: Measure, percentiles: &mut Percentiles) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ipvs_observer_common::Measure;
+use ipvs_observer_common::{Event, Measure};
 
 use crate::{
     cli::SortColumn,
@@ -106,18 +106,21 @@ fn weight(
     };
     match sort {
         SortColumn::Name => 0.0,
-        SortColumn::Connections => activity.counters.scheduled as f64,
+        SortColumn::Connections => activity.counters.get(Event::Scheduled) as f64,
         SortColumn::Packets => rates.map_or(-1.0, |rates| rates.in_packets + rates.out_packets),
         SortColumn::Bytes => rates.map_or(-1.0, |rates| rates.in_bytes + rates.out_bytes),
         SortColumn::Active => server.facts.map_or(-1.0, |facts| f64::from(facts.active)),
         SortColumn::Inactive => server.facts.map_or(-1.0, |facts| f64::from(facts.inactive)),
-        SortColumn::Refused => activity.counters.refused as f64,
+        SortColumn::Refused => activity.counters.get(Event::Refused) as f64,
         SortColumn::Dropped => activity.dropped() as f64,
         SortColumn::Schedule => p99(Measure::Schedule),
         SortColumn::Connect => p99(Measure::Connect),
         SortColumn::Client => p99(Measure::Client),
         SortColumn::Handshake => p99(Measure::Handshake),
         SortColumn::FirstByte => p99(Measure::FirstByte),
+        SortColumn::Response => p99(Measure::Response),
         SortColumn::Duration => p99(Measure::Duration),
+        SortColumn::Xmit => p99(Measure::Xmit),
+        SortColumn::Hook => p99(Measure::Hook),
     }
 }

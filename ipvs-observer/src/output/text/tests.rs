@@ -1,9 +1,11 @@
 //! Blocks as a person sees them.
 
+use ipvs_observer_common::Event;
+
 use super::{COLUMNS, encode};
 use crate::{
     cli::SortColumn,
-    output::testing::{whole_run, window},
+    output::testing::{draining, whole_run, window},
 };
 
 #[test]
@@ -78,4 +80,34 @@ fn a_name_that_is_too_long_has_a_line_of_its_own() {
         block.lines().all(|line| line.chars().count() <= COLUMNS),
         "{block}"
     );
+}
+
+#[test]
+fn syns_dropped_for_a_reused_port_name_the_setting_that_drops_them() {
+    let mut snapshot = window(1);
+    let says = "conn_reuse_mode with net.ipv4.vs.conntrack";
+    assert!(!encode(&snapshot, SortColumn::Name, None).contains(says));
+    let service = snapshot.services.values_mut().next().unwrap();
+    service.row.total.counters.0[Event::ReusedPort as usize] = 3;
+    let block = encode(&snapshot, SortColumn::Name, None);
+    let line = block.lines().find(|line| line.contains(says)).unwrap();
+    assert!(line.contains("late: 3 ("), "{line}");
+}
+
+#[test]
+fn a_drain_has_one_line_under_its_server() {
+    let line = |connections| {
+        let block = encode(&draining(connections), SortColumn::Name, None);
+        let mut lines = block.lines();
+        lines
+            .find(|line| line.starts_with("     drain"))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(
+        line(3),
+        "     drains for 3.00s   established 2 syn_recv 1   oldest 1.50min   oldest syn_recv 1.50s   \
+         unanswered 1   packets since 120"
+    );
+    assert_eq!(line(0), "     drained in 3.00s   packets since 120");
 }

@@ -1,0 +1,156 @@
+//! Finds, makes and takes away the records of connections.
+//!
+//! A place is claimed by one CPU before its record is written, and the address is written last: a record that is found is
+//! whole. A record of a half-open connection that makes room may be in the hands of another CPU at that moment; what that
+//! one writes then lands in a record which has just begun.
+
+use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+
+use ipvs_observer_common::{BUCKET_PLACES, CLAIMED, Connection, Event, FREE, Loss, buckets_of};
+
+use crate::{
+    globals::frozen,
+    kread::Conn,
+    maps::CONNECTIONS,
+    record::{count, count_loss},
+};
+
+/// The record of `conn`, if it has one: it lives until the connection is freed, which waits for the packets in flight,
+/// or until a half-open one makes room.
+#[inline(always)]
+pub(crate) fn record_of(conn: Conn) -> Option<*mut Connection> {
+    let (first, second) = buckets(conn);
+    find(first, conn.0).or_else(|| find(second, conn.0))
+}
+
+/// Puts `record` where that of `conn` belongs, in place of any other of the same address.
+#[inline(never)]
+pub(crate) fn insert(conn: Conn, record: &Connection) -> Result<(), Loss> {
+    if let Some(place) = record_of(conn) {
+        // What an earlier connection has left; its end was missed.
+        // SAFETY: the place is the map's; packets of the earlier connection cannot be in flight.
+        unsafe { place.write(*record) };
+        count_loss(Loss::Stale);
+        return Ok(());
+    }
+    let (first, second) = buckets(conn);
+    let (in_first, in_second) = (best_place(first), best_place(second));
+    let (index, rank) = if in_first <= in_second {
+        (first, in_first)
+    } else {
+        (second, in_second)
+    };
+    if rank == NO_PLACE {
+        return Err(Loss::ConnectionsFull);
+    }
+    replace(index, rank, conn.0, record)
+}
+
+/// Takes the record of `conn` away.
+#[inline(never)]
+pub(crate) fn remove(conn: Conn) -> Result<(), Loss> {
+    let (first, second) = buckets(conn);
+    for index in [first, second] {
+        let bucket = CONNECTIONS.get_ptr_mut(index).ok_or(Loss::Map)?;
+        for place in 0..BUCKET_PLACES {
+            // SAFETY: the bucket is the map's.
+            let address = unsafe { &raw mut (*bucket).addresses[place] };
+            // SAFETY: as above.
+            if unsafe { address.read_volatile() } == conn.0 {
+                // SAFETY: as above; nobody else ends this connection.
+                unsafe { address.write_volatile(FREE) };
+            }
+        }
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn buckets(conn: Conn) -> (u32, u32) {
+    buckets_of(conn.0, frozen!(SETTINGS.buckets))
+}
+
+#[inline(always)]
+fn find(index: u32, address: u64) -> Option<*mut Connection> {
+    let bucket = CONNECTIONS.get_ptr_mut(index)?;
+    // SAFETY: the bucket is the map's.
+    let addresses = unsafe { &(*bucket).addresses };
+    for (place, found) in addresses.iter().enumerate() {
+        if *found == address {
+            // SAFETY: as above.
+            return Some(unsafe { &raw mut (*bucket).records[place] });
+        }
+    }
+    None
+}
+
+/// The place of a bucket that a new record can have, in the lowest bits of its rank: the first free one, else that of
+/// the half-open connection which was quiet for longest.
+///
+/// Of two buckets the one whose first free place comes sooner has more room; so half of all places can be taken, however
+/// connections come and go, before one in a million finds none (tried with random addresses).
+#[inline(never)]
+fn best_place(index: u32) -> u64 {
+    let Some(bucket) = CONNECTIONS.get_ptr_mut(index) else {
+        return NO_PLACE;
+    };
+    let mut best = NO_PLACE;
+    for place in 0..BUCKET_PLACES {
+        // SAFETY: the bucket is the map's.
+        let address = unsafe { (*bucket).addresses[place] };
+        // SAFETY: as above.
+        let record = unsafe { &(*bucket).records[place] };
+        let rank = if address == FREE {
+            0
+        } else if address == CLAIMED || record.flags & Connection::HALF_OPEN == 0 {
+            NO_PLACE
+        } else {
+            record.last_ns
+        };
+        let rank = (rank & !PLACE_BITS) | place as u64;
+        best = best.min(rank);
+    }
+    if best >= NO_PLACE & !PLACE_BITS {
+        NO_PLACE
+    } else {
+        best
+    }
+}
+
+/// No record can be put here.
+const NO_PLACE: u64 = u64::MAX;
+/// Of a rank.
+const PLACE_BITS: u64 = BUCKET_PLACES as u64 - 1;
+
+/// Writes `record` of `address` into the place of `rank` in the bucket `index`, and ends the record that lies there.
+#[inline(never)]
+fn replace(index: u32, rank: u64, address: u64, record: &Connection) -> Result<(), Loss> {
+    let bucket = CONNECTIONS.get_ptr_mut(index).ok_or(Loss::Map)?;
+    let place = (rank & PLACE_BITS) as usize;
+    // SAFETY: the bucket is the map's and the place one of its.
+    let key = unsafe { &raw mut (*bucket).addresses[place] };
+    // SAFETY: as above.
+    let before = unsafe { key.read_volatile() };
+    // SAFETY: as above.
+    let evicted = unsafe { (*bucket).records[place].slot };
+    if before == CLAIMED {
+        return Err(Loss::Busy);
+    }
+    // SAFETY: elements of maps are aligned.
+    let (_, is_claimed) = unsafe {
+        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
+            key, before, CLAIMED,
+        )
+    };
+    if !is_claimed {
+        return Err(Loss::Busy);
+    }
+    // SAFETY: as above, and this CPU alone has claimed the place.
+    unsafe { (*bucket).records[place] = *record };
+    // SAFETY: as above; volatile, so that it is written last.
+    unsafe { key.write_volatile(address) };
+    if before == FREE {
+        return Ok(());
+    }
+    count(evicted, Event::RecordEnded)
+}

@@ -1,0 +1,60 @@
+//! Places of servers in the maps: given out here, made and taken back by the agent.
+
+use ipvs_observer_common::{Loss, ServerKey};
+
+use crate::{
+    maps::{FREE_SLOTS, SERVER_KEYS, SLOTS},
+    record::{count_loss, map_loss},
+};
+
+/// Fails an insert that finds the key (`BPF_NOEXIST` of the uapi header `bpf.h`).
+const BPF_NOEXIST: u64 = 1;
+
+/// The slot of the server `key`, given to it now if it has none; that of its service if none is left.
+#[inline(always)]
+pub(crate) fn slot_of(key: &ServerKey) -> Result<u32, Loss> {
+    if let Some(slot) = known_slot(key) {
+        return Ok(slot);
+    }
+    match new_slot(key) {
+        Err(Loss::ServersFull) if key.server_family != 0 => {
+            count_loss(Loss::ServersFull);
+            let mut service = *key;
+            service.address = [0; 16];
+            service.port = 0;
+            service.server_family = 0;
+            known_slot(&service).ok_or(Loss::ServersFull)
+        }
+        slot => slot,
+    }
+}
+
+#[inline(always)]
+fn new_slot(key: &ServerKey) -> Result<u32, Loss> {
+    let slot = match FREE_SLOTS.pop() {
+        Ok(Some(slot)) => slot,
+        Ok(None) => return Err(Loss::ServersFull),
+        Err(error) => return Err(map_loss(error, Loss::ServersFull)),
+    };
+    if let Err(error) = SLOTS.insert(key, &slot, BPF_NOEXIST) {
+        // Another CPU was first, or the map is locked: the slot goes back either way.
+        FREE_SLOTS
+            .push(&slot, 0)
+            .map_err(|error| map_loss(error, Loss::Map))?;
+        return known_slot(key).ok_or(map_loss(error, Loss::ServersFull));
+    }
+    let entry = SERVER_KEYS.get_ptr_mut(slot).ok_or(Loss::Map)?;
+    // SAFETY: the element is the map's, and this CPU alone was given the slot.
+    unsafe { entry.write(*key) };
+    // SAFETY: as above.
+    let written = unsafe { &raw mut (*entry).written };
+    // SAFETY: as above; volatile, so that the mark is written after the key.
+    unsafe { written.write_volatile(1) };
+    Ok(slot)
+}
+
+#[inline(always)]
+fn known_slot(key: &ServerKey) -> Option<u32> {
+    // SAFETY: an element is written before it is inserted, and the agent removes only those of servers that are gone.
+    unsafe { SLOTS.get(key) }.copied()
+}
