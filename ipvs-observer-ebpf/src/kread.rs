@@ -40,7 +40,7 @@ const IP_VS_DEST_F_OVERLOAD: u32 = 0x2;
 const IP_VS_HDR_ICMP: u32 = 0x2;
 
 /// Bound of the walk over the real servers of a service, for the verifier and for whoever waits.
-const MAX_DESTS: u32 = 256;
+const MAX_DESTS: u32 = 64;
 
 /// Bound of the walk over CPUs, for the verifier: Debian's kernels are built for as many.
 const MAX_CPUS: u32 = 8192;
