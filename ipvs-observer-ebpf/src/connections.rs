@@ -9,7 +9,7 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg};
 use ipvs_observer_common::{BUCKET_PLACES, CLAIMED, Connection, Event, FREE, Loss, buckets_of};
 
 use crate::{
-    globals::frozen,
+    globals::{forget, frozen},
     kread::Conn,
     maps::CONNECTIONS,
     record::{count, count_loss},
@@ -24,14 +24,16 @@ pub(crate) fn record_of(conn: Conn) -> Option<*mut Connection> {
 }
 
 /// Puts `record` where that of `conn` belongs, in place of any other of the same address.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn insert(conn: Conn, record: &Connection) -> Result<(), Loss> {
     if let Some(place) = record_of(conn) {
         // What an earlier connection has left; its end was missed.
-        // SAFETY: the place is the map's; packets of the earlier connection cannot be in flight.
-        unsafe { place.write(*record) };
         count_loss(Loss::Stale);
-        return Ok(());
+        // SAFETY: the place is the map's; packets of the earlier connection cannot be in flight.
+        let before = unsafe { (*place).slot };
+        // SAFETY: as above.
+        unsafe { place.write(*record) };
+        return count(before, Event::RecordEnded);
     }
     let (first, second) = buckets(conn);
     let (in_first, in_second) = (best_place(first), best_place(second));
@@ -46,23 +48,37 @@ pub(crate) fn insert(conn: Conn, record: &Connection) -> Result<(), Loss> {
     replace(index, rank, conn.0, record)
 }
 
-/// Takes the record of `conn` away.
-#[inline(never)]
-pub(crate) fn remove(conn: Conn) -> Result<(), Loss> {
+/// Takes the record of `conn` away: both, where two CPUs have made one at the same time.
+#[inline(always)]
+pub(crate) fn remove(conn: Conn) {
     let (first, second) = buckets(conn);
-    for index in [first, second] {
-        let bucket = CONNECTIONS.get_ptr_mut(index).ok_or(Loss::Map)?;
-        for place in 0..BUCKET_PLACES {
-            // SAFETY: the bucket is the map's.
-            let address = unsafe { &raw mut (*bucket).addresses[place] };
-            // SAFETY: as above.
-            if unsafe { address.read_volatile() } == conn.0 {
-                // SAFETY: as above; nobody else ends this connection.
-                unsafe { address.write_volatile(FREE) };
-            }
+    clear(first, conn.0);
+    clear(second, conn.0);
+}
+
+/// Frees the places of `address` in the bucket `index`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn clear(index: u32, address: u64) -> u32 {
+    let Some(bucket) = CONNECTIONS.get_ptr_mut(index) else {
+        return 0;
+    };
+    for place in 0..BUCKET_PLACES {
+        // SAFETY: the bucket is the map's.
+        let key = unsafe { &raw mut (*bucket).addresses[place] };
+        // SAFETY: as above.
+        if unsafe { key.read_volatile() } != address {
+            continue;
+        }
+        // SAFETY: as above.
+        let slot = unsafe { (*bucket).records[place].slot };
+        // SAFETY: as above; nobody else ends this connection.
+        unsafe { key.write_volatile(FREE) };
+        if let Err(loss) = count(slot, Event::RecordEnded) {
+            count_loss(loss);
         }
     }
-    Ok(())
+    0
 }
 
 #[inline(always)]
@@ -75,13 +91,11 @@ fn find(index: u32, address: u64) -> Option<*mut Connection> {
     let bucket = CONNECTIONS.get_ptr_mut(index)?;
     // SAFETY: the bucket is the map's.
     let addresses = unsafe { &(*bucket).addresses };
-    for (place, found) in addresses.iter().enumerate() {
-        if *found == address {
-            // SAFETY: as above.
-            return Some(unsafe { &raw mut (*bucket).records[place] });
-        }
-    }
-    None
+    let place = addresses.iter().position(|found| *found == address)?;
+    // What follows is the same for all places.
+    let place = forget(place as u64) & PLACE_BITS;
+    // SAFETY: as above.
+    Some(unsafe { &raw mut (*bucket).records[place as usize] })
 }
 
 /// The place of a bucket that a new record can have, in the lowest bits of its rank: the first free one, else that of
@@ -89,8 +103,9 @@ fn find(index: u32, address: u64) -> Option<*mut Connection> {
 ///
 /// Of two buckets the one whose first free place comes sooner has more room; so half of all places can be taken, however
 /// connections come and go, before one in a million finds none (tried with random addresses).
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn best_place(index: u32) -> u64 {
+extern "C" fn best_place(index: u32) -> u64 {
     let Some(bucket) = CONNECTIONS.get_ptr_mut(index) else {
         return NO_PLACE;
     };
@@ -108,9 +123,7 @@ fn best_place(index: u32) -> u64 {
             record.last_ns
         };
         let rank = (rank & !PLACE_BITS) | place as u64;
-        // SAFETY: as above; volatile, so that the compiler does not know it either.
-        let nothing = unsafe { (&raw const record.reserved).read_volatile() };
-        best = best.min(forget(rank, nothing));
+        best = best.min(forget(rank));
     }
     if best >= NO_PLACE & !PLACE_BITS {
         NO_PLACE
@@ -119,22 +132,13 @@ fn best_place(index: u32) -> u64 {
     }
 }
 
-/// `rank`, which the verifier takes for any number from here on: it would otherwise follow each rank that it knows by
-/// itself, in every combination. `nothing` is 0 and the verifier does not know it.
-#[inline(always)]
-fn forget(rank: u64, nothing: u32) -> u64 {
-    /// Odd and large, so that the product could be anything.
-    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    rank.wrapping_add(u64::from(nothing).wrapping_mul(SPREAD))
-}
-
 /// No record can be put here.
 const NO_PLACE: u64 = u64::MAX;
 /// Of a rank.
 const PLACE_BITS: u64 = BUCKET_PLACES as u64 - 1;
 
 /// Writes `record` of `address` into the place of `rank` in the bucket `index`, and ends the record that lies there.
-#[inline(never)]
+#[inline(always)]
 fn replace(index: u32, rank: u64, address: u64, record: &Connection) -> Result<(), Loss> {
     let bucket = CONNECTIONS.get_ptr_mut(index).ok_or(Loss::Map)?;
     let place = (rank & PLACE_BITS) as usize;

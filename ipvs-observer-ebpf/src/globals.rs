@@ -3,6 +3,8 @@
 //! Reads are volatile, since the compiler must not take the values that stand here for the ones that the agent puts in their place.
 //! They go member by member: the whole layout would fill the stack of a program.
 
+use core::sync::atomic::AtomicU64;
+
 use ipvs_observer_common::{
     ConnLayout, DestLayout, Field, Layout, ServiceLayout, Settings, SkbLayout, StatsLayout,
     StatusLayout,
@@ -90,6 +92,20 @@ pub(crate) static SETTINGS: Settings = Settings {
     reserved: 0,
     positions: [0; 16],
 };
+
+/// Never written, but not frozen either, so that the verifier takes it for any number.
+#[unsafe(no_mangle)]
+static NOTHING: AtomicU64 = AtomicU64::new(0);
+
+/// `value`, which the verifier takes for any number from here on.
+///
+/// Where many values that it knows meet, it would otherwise follow each of them by itself, in every combination.
+#[inline(always)]
+pub(crate) fn forget(value: u64) -> u64 {
+    // SAFETY: the static is aligned and initialised; volatile, so that the compiler does not know the value either.
+    let nothing = unsafe { NOTHING.as_ptr().read_volatile() };
+    value.wrapping_add(nothing)
+}
 
 /// Reads one member of a global.
 macro_rules! frozen {

@@ -3,7 +3,7 @@
 use aya_ebpf::{helpers::bpf_probe_read_kernel, programs::ProbeContext};
 use ipvs_observer_common::{Field, Loss, ServerKey};
 
-use crate::globals::frozen;
+use crate::globals::{forget, frozen};
 
 /// `IP_VS_CONN_F_SYNC` of the uapi header `ip_vs.h`: made by the sync daemon, which sets its state afterwards.
 pub(crate) const IP_VS_CONN_F_SYNC: u32 = 0x20;
@@ -484,17 +484,17 @@ pub(crate) fn observed_netns(netns_ipvs: u64) -> Result<Option<u32>, Loss> {
     Ok((observed == 0 || observed == inum).then_some(inum))
 }
 
-/// An address as [`ServerKey`] keeps it.
+/// An address as [`ServerKey`] keeps it: the kernel has room for either family (`union nf_inet_addr`).
 #[inline(always)]
 fn read_address(base: u64, field: Field, family: u16) -> Result<[u8; 16], Loss> {
-    if family == AF_INET {
-        let v4: [u8; 4] = read(base, field)?;
-        let mut address = [0; 16];
-        address[..4].copy_from_slice(&v4);
-        Ok(address)
-    } else {
-        read(base, field)
-    }
+    /// The first four bytes.
+    const V4: u128 = u32::MAX as u128;
+    let behind_v4 = if family == AF_INET { 0 } else { u64::MAX };
+    // One way for both families from here on.
+    let behind_v4 = u128::from(forget(behind_v4));
+    let mask = V4 | (behind_v4 << 32) | (behind_v4 << 64);
+    let address = u128::from_le_bytes(read(base, field)?);
+    Ok((address & mask).to_le_bytes())
 }
 
 #[inline(always)]

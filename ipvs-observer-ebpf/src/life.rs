@@ -16,7 +16,7 @@ use crate::{
     late::remember,
     pairing::now_ns,
     record::{count, count_loss, is_on, observe, settle},
-    slots::slot_of,
+    slots::slot_of_server,
     transition::count_reset,
 };
 
@@ -43,7 +43,7 @@ fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
         if conn.observed_netns()?.is_none() {
             return Ok(());
         }
-        let slot = track(conn, true)?;
+        let slot = track(conn, true);
         debug!(ctx, "connection {:x} goes to slot {}", conn.0, slot);
         if flags & IP_VS_CONN_F_ONE_PACKET != 0 {
             return count(slot, Event::OnePacket);
@@ -70,11 +70,10 @@ fn try_conn_expire(ctx: &ProbeContext) -> Result<(), Loss> {
     let flags = conn.flags()?;
     let record = record_of(conn);
     if flags & IP_VS_CONN_F_ONE_PACKET != 0 {
-        return match record {
-            // SAFETY: see `record_of`.
-            Some(record) => end(conn, unsafe { (*record).slot }),
-            None => Ok(()),
-        };
+        if record.is_some() {
+            connections::remove(conn);
+        }
+        return Ok(());
     }
     if record.is_none() && flags & IP_VS_CONN_F_TEMPLATE == 0 {
         return expired_unseen(conn);
@@ -88,11 +87,11 @@ fn expired_unseen(conn: Conn) -> Result<(), Loss> {
     if conn.state()? != IP_VS_TCP_S_SYN_RECV || !conn.is_tcp()? || !conn.is_unused()? {
         return Ok(());
     }
-    let Some(netns) = conn.observed_netns()? else {
+    let Some(slot) = slot_of_server(conn) else {
         return Ok(());
     };
     count_loss(Loss::HalfOpenEvicted);
-    count(slot_of(&conn.server_key(netns)?)?, Event::Unanswered)
+    count(slot, Event::Unanswered)
 }
 
 /// `static void ip_vs_conn_rcu_free(struct rcu_head *head)`, 5.16 to 7.2: once for each connection that is not one-packet.
@@ -111,7 +110,8 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
     let slot = record.slot;
     if record.fingerprint != conn.fingerprint()? {
         count_loss(Loss::Stale);
-        return end(conn, slot);
+        connections::remove(conn);
+        return Ok(());
     }
     let unanswered = matches!(record.phase, phase::SYN | phase::SYN_ACK);
     let settled = settle_duration(record);
@@ -120,57 +120,54 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
         count_reset(record)?;
     }
     remember(record.fingerprint, slot)?;
-    end(conn, slot)?;
+    connections::remove(conn);
     if unanswered {
         count(slot, Event::Unanswered)?;
     }
     settled
 }
 
-/// Takes the record of `conn` away.
-#[inline(always)]
-fn end(conn: Conn, slot: u32) -> Result<(), Loss> {
-    connections::remove(conn)?;
-    count(slot, Event::RecordEnded)
-}
-
 /// The slot of the server that `conn` goes to; none if its network namespace is not observed.
 #[inline(always)]
-pub(crate) fn slot_of_connection(conn: Conn) -> Result<Option<u32>, Loss> {
-    if let Some(record) = record_of(conn) {
+pub(crate) fn slot_of_connection(conn: Conn) -> Option<u32> {
+    match record_of(conn) {
         // SAFETY: the slot is written before the record is inserted; the caller holds the connection.
-        return Ok(Some(unsafe { (*record).slot }));
-    }
-    match conn.observed_netns()? {
-        Some(netns) => slot_of(&conn.server_key(netns)?).map(Some),
-        None => Ok(None),
+        Some(record) => Some(unsafe { (*record).slot }),
+        None => slot_of_server(conn),
     }
 }
 
 /// Counts `event` for the server that `conn` goes to.
 #[inline(always)]
 pub(crate) fn count_for_connection(conn: Conn, event: Event) -> Result<(), Loss> {
-    match slot_of_connection(conn)? {
+    match slot_of_connection(conn) {
         Some(slot) => count(slot, event),
         None => Ok(()),
     }
 }
 
-/// Makes a record for `conn` in place of any other, and gives its slot.
+/// Makes a record for `conn`, whose network namespace is observed, in place of any other, and gives its slot.
 ///
-/// A connection that cannot be given to a server is a loss; it gets a record all the same, so that it is one only once.
+/// A connection that cannot be given to a server gets a record all the same, so that it is a loss only once.
 #[inline(always)]
-pub(crate) fn track(conn: Conn, is_fresh: bool) -> Result<u32, Loss> {
-    let netns = conn.observed_netns()?.ok_or(Loss::Unreadable)?;
-    let slot = match conn.server_key(netns).and_then(|key| slot_of(&key)) {
-        Ok(slot) => slot,
-        Err(loss) => {
-            count_loss(loss);
-            Connection::NO_SLOT
-        }
-    };
+pub(crate) fn track(conn: Conn, is_fresh: bool) -> u32 {
+    make_record(conn.0, u32::from(is_fresh))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn make_record(conn: u64, is_fresh: u32) -> u32 {
+    let conn = Conn(conn);
+    let slot = slot_of_server(conn).unwrap_or(Connection::NO_SLOT);
+    if let Err(loss) = try_make_record(conn, slot, is_fresh != 0 && slot != Connection::NO_SLOT) {
+        count_loss(loss);
+    }
+    slot
+}
+
+#[inline(always)]
+fn try_make_record(conn: Conn, slot: u32, is_new: bool) -> Result<(), Loss> {
     let fingerprint = conn.fingerprint()?;
-    let is_new = is_fresh && slot != Connection::NO_SLOT;
     let mut record = if is_new {
         Connection::fresh(slot, fingerprint)
     } else {
@@ -189,7 +186,7 @@ pub(crate) fn track(conn: Conn, is_fresh: bool) -> Result<u32, Loss> {
     if !is_new {
         count(slot, Event::Preexisting)?;
     }
-    Ok(slot)
+    Ok(())
 }
 
 /// Records the duration of a connection, once.

@@ -2,6 +2,9 @@
 //!
 //! A CPU runs one kprobe program at a time, so that adds to a partition of its own are plain; where CPUs share a
 //! partition they are atomic, and two extremes that meet may leave the lesser one.
+//!
+//! What is exported by name here and elsewhere takes and gives numbers only: of such a function the verifier checks one
+//! walk by itself, where it would follow any other from each of its callers.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
@@ -66,29 +69,60 @@ pub(crate) fn settle(result: Result<(), Loss>) -> u32 {
 /// Counts `loss`.
 #[inline(always)]
 pub(crate) fn count_loss(loss: Loss) {
-    let index = loss as usize;
-    if let Some(block) = cpu_block()
-        && index < Loss::ALL.len()
-    {
-        // SAFETY: see `cpu_block`; the index is checked.
-        unsafe { (*block).losses[index] += 1 };
+    add_loss(loss as usize);
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn add_loss(loss: usize) -> u32 {
+    let Some(block) = cpu_block() else {
+        return NO_PLACE;
+    };
+    // SAFETY: see `cpu_block`.
+    match unsafe { &mut (*block).losses }.get_mut(loss) {
+        Some(losses) => *losses += 1,
+        None => return NO_PLACE,
     }
+    DONE
 }
 
 /// Counts `event` for the server in `slot`.
 #[inline(always)]
 pub(crate) fn count(slot: u32, event: Event) -> Result<(), Loss> {
+    done(add_event(slot, event as usize))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn add_event(slot: u32, event: usize) -> u32 {
     if slot == Connection::NO_SLOT {
-        return Ok(());
+        return DONE;
     }
-    let counters = COUNTERS
-        .get_value_ptr_mut(slot / CHUNK_SLOTS, &place(slot))
-        .ok_or(Loss::Map)?;
-    // SAFETY: the element lives as long as the map.
-    let count = unsafe { &raw mut (*counters)[event as usize] };
+    let Some(counters) = COUNTERS.get_value_ptr_mut(slot / CHUNK_SLOTS, &place(slot)) else {
+        return NO_PLACE;
+    };
+    if event >= Event::ALL.len() {
+        return NO_PLACE;
+    }
+    // SAFETY: the element lives as long as the map; the index is checked.
+    let count = unsafe { &raw mut (*counters)[event] };
     // SAFETY: as above.
     unsafe { add(count, 1) };
-    Ok(())
+    DONE
+}
+
+/// What an exported function gives.
+const DONE: u32 = 0;
+/// A map does not have the place.
+const NO_PLACE: u32 = 1;
+
+#[inline(always)]
+fn done(status: u32) -> Result<(), Loss> {
+    if status == DONE {
+        Ok(())
+    } else {
+        Err(Loss::Map)
+    }
 }
 
 /// Whether `measure` is wanted.
@@ -101,45 +135,62 @@ pub(crate) fn is_on(measure: Measure) -> bool {
 #[inline(always)]
 pub(crate) fn observe(slot: u32, measure: Measure, value_ns: u64) -> Result<(), Loss> {
     let position = frozen!(SETTINGS.positions[measure as usize]);
-    if position == OFF || slot == Connection::NO_SLOT {
+    if position == OFF {
         return Ok(());
     }
-    let index = place(slot) * frozen!(SETTINGS.measures) + u32::from(position);
-    match frozen!(SETTINGS.grouping_bits) {
-        FINEST_GROUPING_BITS => {
-            add_value::<FINEST_GROUPING_BITS, { buckets(FINEST_GROUPING_BITS) }, _, _>(
-                &FINE, slot, index, measure, value_ns,
-            )
-        }
-        COARSEST_GROUPING_BITS => {
-            add_value::<COARSEST_GROUPING_BITS, { buckets(COARSEST_GROUPING_BITS) }, _, _>(
-                &COARSE, slot, index, measure, value_ns,
-            )
-        }
-        _ => add_value::<4, { buckets(4) }, _, _>(&MEDIUM, slot, index, measure, value_ns),
+    let bucket = match frozen!(SETTINGS.grouping_bits) {
+        FINEST_GROUPING_BITS => measure.scale(FINEST_GROUPING_BITS).bucket_of(value_ns),
+        COARSEST_GROUPING_BITS => measure.scale(COARSEST_GROUPING_BITS).bucket_of(value_ns),
+        _ => measure.scale(MEDIUM_GROUPING_BITS).bucket_of(value_ns),
+    };
+    done(add_value(
+        slot,
+        u32::from(position),
+        bucket,
+        value_ns,
+    ))
+}
+
+/// Between the finest and the coarsest.
+const MEDIUM_GROUPING_BITS: u32 = 4;
+
+/// Adds a value to a bucket of the histogram at `position` among those of `slot`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn add_value(slot: u32, position: u32, bucket: usize, value_ns: u64) -> u32 {
+    if slot == Connection::NO_SLOT {
+        return DONE;
     }
+    let index = place(slot) * frozen!(SETTINGS.measures) + position;
+    let added = match frozen!(SETTINGS.grouping_bits) {
+        FINEST_GROUPING_BITS => add_to::<{ buckets(FINEST_GROUPING_BITS) }, _, _>(
+            &FINE, slot, index, bucket, value_ns,
+        ),
+        COARSEST_GROUPING_BITS => add_to::<{ buckets(COARSEST_GROUPING_BITS) }, _, _>(
+            &COARSE, slot, index, bucket, value_ns,
+        ),
+        _ => add_to::<{ buckets(MEDIUM_GROUPING_BITS) }, _, _>(
+            &MEDIUM, slot, index, bucket, value_ns,
+        ),
+    };
+    if added.is_some() { DONE } else { NO_PLACE }
 }
 
 #[inline(always)]
-fn add_value<const GROUPING_BITS: u32, const N: usize, const WORDS: usize, const OUTER: usize>(
+fn add_to<const N: usize, const WORDS: usize, const OUTER: usize>(
     chunks: &ArrayOfMaps<Chunk<WORDS>, OUTER>,
     slot: u32,
     index: u32,
-    measure: Measure,
+    bucket: usize,
     value_ns: u64,
-) -> Result<(), Loss> {
-    let bank = match CONTROL.get(0) {
-        Some(control) => (control.epoch & 1) as usize,
-        None => return Err(Loss::Map),
-    };
-    let bucket = measure.scale(GROUPING_BITS).bucket_of(value_ns);
-    if bucket >= N {
-        return Err(Loss::Map);
-    }
+) -> Option<()> {
     const { assert!(WORDS * 8 == size_of::<Histogram<N>>()) };
+    let bank = (CONTROL.get(0)?.epoch & 1) as usize;
+    if bucket >= N {
+        return None;
+    }
     let histogram: *mut Histogram<N> = chunks
-        .get_value_ptr_mut(slot / CHUNK_SLOTS, &index)
-        .ok_or(Loss::Map)?
+        .get_value_ptr_mut(slot / CHUNK_SLOTS, &index)?
         .cast();
     // SAFETY: the element lives as long as the map; extremes may be those of another CPU where CPUs share a partition.
     let extremes = unsafe { &mut (*histogram).summary.extremes[bank] };
@@ -155,7 +206,7 @@ fn add_value<const GROUPING_BITS: u32, const N: usize, const WORDS: usize, const
     unsafe { add(&raw mut summary.sum_ns, value_ns) };
     // SAFETY: as above.
     unsafe { add(&raw mut summary.count, 1) };
-    Ok(())
+    Some(())
 }
 
 /// Whether this CPU may share its partition.

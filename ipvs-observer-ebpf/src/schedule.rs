@@ -11,7 +11,7 @@ use crate::{
     life::slot_of_connection,
     pairing::{Entry, enter, leave, now_ns},
     record::{count, observe, settle},
-    slots::slot_of,
+    slots::slot_of_service,
 };
 
 /// `NF_DROP` of the uapi header `netfilter.h`.
@@ -35,7 +35,7 @@ fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     if conn.0 == 0 {
         return not_scheduled(entry?);
     }
-    let Some(slot) = slot_of_connection(conn)? else {
+    let Some(slot) = slot_of_connection(conn) else {
         return Ok(());
     };
     count(slot, Event::Scheduled)?;
@@ -54,8 +54,8 @@ fn not_scheduled(entry: Entry) -> Result<(), Loss> {
 
 /// Counts `event` for `service` itself.
 pub(crate) fn count_for_service(service: Service, event: Event) -> Result<(), Loss> {
-    match service.observed_netns()? {
-        Some(netns) => count(slot_of(&service.key(netns)?)?, event),
+    match slot_of_service(service) {
+        Some(slot) => count(slot, event),
         None => Ok(()),
     }
 }

@@ -1,8 +1,9 @@
 //! Places of servers in the maps: given out here, made and taken back by the agent.
 
-use ipvs_observer_common::{Loss, ServerKey};
+use ipvs_observer_common::{Connection, Loss, ServerKey};
 
 use crate::{
+    kread::{Conn, Service},
     maps::{FREE_SLOTS, SERVER_KEYS, SLOTS},
     record::{count_loss, map_loss},
 };
@@ -10,9 +11,66 @@ use crate::{
 /// Fails an insert that finds the key (`BPF_NOEXIST` of the uapi header `bpf.h`).
 const BPF_NOEXIST: u64 = 1;
 
+/// The slot of the server that `conn` goes to; `None` in a network namespace that is not observed.
+///
+/// A connection that cannot be given to a server is a loss, counted here, and has [`Connection::NO_SLOT`].
+#[inline(always)]
+pub(crate) fn slot_of_server(conn: Conn) -> Option<u32> {
+    observed(find_server(conn.0))
+}
+
+/// The slot of `service` itself, as [`slot_of_server`] gives it.
+#[inline(always)]
+pub(crate) fn slot_of_service(service: Service) -> Option<u32> {
+    observed(find_service(service.0))
+}
+
+/// What is no slot, as none has more than 32 bits.
+const UNOBSERVED: u64 = u64::MAX;
+
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a slot has 32 bits"
+)]
+fn observed(slot: u64) -> Option<u32> {
+    (slot != UNOBSERVED).then_some(slot as u32)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_server(conn: u64) -> u64 {
+    let conn = Conn(conn);
+    found(conn.observed_netns(), |netns| {
+        slot_of(&conn.server_key(netns)?)
+    })
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_service(service: u64) -> u64 {
+    let service = Service(service);
+    found(service.observed_netns(), |netns| {
+        slot_of(&service.key(netns)?)
+    })
+}
+
+#[inline(always)]
+fn found(netns: Result<Option<u32>, Loss>, slot: impl FnOnce(u32) -> Result<u32, Loss>) -> u64 {
+    let slot = match netns {
+        Ok(Some(netns)) => slot(netns),
+        Ok(None) => return UNOBSERVED,
+        Err(loss) => Err(loss),
+    };
+    u64::from(slot.unwrap_or_else(|loss| {
+        count_loss(loss);
+        Connection::NO_SLOT
+    }))
+}
+
 /// The slot of the server `key`, given to it now if it has none; that of its service if none is left.
 #[inline(always)]
-pub(crate) fn slot_of(key: &ServerKey) -> Result<u32, Loss> {
+fn slot_of(key: &ServerKey) -> Result<u32, Loss> {
     if let Some(slot) = known_slot(key) {
         return Ok(slot);
     }

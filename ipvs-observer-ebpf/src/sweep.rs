@@ -13,7 +13,7 @@ use crate::{
     live::is_asked_by_agent,
     maps::{CONTROL, SWEPT},
     record::settle,
-    slots::slot_of,
+    slots::slot_of_server,
 };
 
 /// `SEQ_START_TOKEN` of `include/linux/seq_file.h`: the line of titles.
@@ -53,7 +53,8 @@ fn seed(conn: Conn) -> Result<(), Loss> {
     if record_of(conn).is_some() || conn.is_fresh()? {
         return Ok(());
     }
-    track(conn, false).map(|_slot| ())
+    track(conn, false);
+    Ok(())
 }
 
 /// Counts the connection for its server.
@@ -62,7 +63,7 @@ fn gather(conn: Conn, sweep: u32) -> Result<(), Loss> {
     let known = match record_of(conn) {
         // SAFETY: see `record_of`.
         Some(record) => unsafe { &mut *record },
-        None => &mut Connection::preexisting(slot(conn)?, 0),
+        None => &mut Connection::preexisting(slot_of_server(conn).unwrap_or(Connection::NO_SLOT), 0),
     };
     if known.slot == Connection::NO_SLOT || known.swept == sweep {
         return Ok(());
@@ -122,12 +123,3 @@ const EMPTY: Swept = Swept {
     unanswered: 0,
     reserved: 0,
 };
-
-/// The slot of a connection without a record.
-#[inline(always)]
-fn slot(conn: Conn) -> Result<u32, Loss> {
-    match conn.observed_netns()? {
-        Some(netns) => slot_of(&conn.server_key(netns)?),
-        None => Ok(Connection::NO_SLOT),
-    }
-}

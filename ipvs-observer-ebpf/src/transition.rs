@@ -141,9 +141,7 @@ fn packet(ctx: &ProbeContext) -> Result<Option<(Conn, &'static mut Connection)>,
             return Ok(None);
         }
         if let Err(loss) = adopt(conn, from_client(ctx)?) {
-            count_transition(skb, Connection::NO_SLOT);
-            go_on(ctx, Connection::NO_SLOT, 0);
-            return Err(loss);
+            count_loss(loss);
         }
         record = record_of(conn);
     }
@@ -169,7 +167,8 @@ fn adopt(conn: Conn, from_client: bool) -> Result<(), Loss> {
     if !is_fresh && !from_client && conn.state()? == IP_VS_TCP_S_SYN_RECV && conn.is_tcp()? {
         return Ok(());
     }
-    track(conn, is_fresh).map(|_slot| ())
+    track(conn, is_fresh);
+    Ok(())
 }
 
 /// Learns what the packet tells before the last phase.
