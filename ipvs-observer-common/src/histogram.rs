@@ -36,6 +36,17 @@ impl Range {
         1 << self.base
     }
 
+    /// Logarithm to base two of the smallest value, in nanoseconds.
+    pub const fn base(self) -> u32 {
+        self.base
+    }
+
+    /// The range whose smallest value is `2^base` nanoseconds.
+    #[inline(always)]
+    pub const fn from_base(base: u32) -> Self {
+        Self { base }
+    }
+
     /// The first value above the range, in nanoseconds.
     pub const fn end_ns(self) -> u64 {
         1 << (self.base + OCTAVES)
@@ -84,7 +95,8 @@ impl Scale {
         if value_ns >= self.range.end_ns() {
             return self.overflow();
         }
-        let shift = value_ns.ilog2() - self.grouping_bits;
+        // Not `ilog2`, which would panic for 0 where the compiler does not know the range.
+        let shift = u64::BITS - 1 - value_ns.leading_zeros() - self.grouping_bits;
         let index = ((shift as usize) << self.grouping_bits) + (value_ns >> shift) as usize;
         index - self.first_index()
     }

@@ -29,6 +29,25 @@ pub struct ServerKey {
     pub written: u16,
 }
 
+impl ServerKey {
+    /// The key of nobody yet in `netns`.
+    #[inline(always)]
+    pub const fn unnamed(netns: u32) -> Self {
+        Self {
+            virtual_address: [0; 16],
+            address: [0; 16],
+            netns,
+            firewall_mark: 0,
+            family: 0,
+            protocol: 0,
+            virtual_port: 0,
+            port: 0,
+            server_family: 0,
+            written: 0,
+        }
+    }
+}
+
 const _: () = assert!(size_of::<ServerKey>() == 52 && align_of::<ServerKey>() == 4);
 
 #[cfg(feature = "user")]

@@ -1,7 +1,12 @@
 //! The only place that reads kernel memory: a pointer type for each structure, an accessor for each member that is used.
 
-use aya_ebpf::{helpers::bpf_probe_read_kernel, programs::ProbeContext};
-use ipvs_observer_common::{Field, Loss, ServerKey};
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::{bpf_probe_read_kernel, generated},
+    programs::ProbeContext,
+};
+use ipvs_observer_common::{Loss, ServerKey};
 
 use crate::globals::{forget, frozen};
 
@@ -71,94 +76,85 @@ impl Conn {
 
     #[inline(always)]
     pub(crate) fn flags(self) -> Result<u32, Loss> {
-        read(self.0, frozen!(LAYOUT.conn.flags))
+        read(self.0, frozen!(LAYOUT.conn.flags.offset))
     }
 
     #[inline(always)]
     pub(crate) fn state(self) -> Result<u16, Loss> {
-        read(self.0, frozen!(LAYOUT.conn.state))
+        read(self.0, frozen!(LAYOUT.conn.state.offset))
     }
 
     /// Whether this is the connection's first packet: IPVS counts it and sets the state after the state transition.
     pub(crate) fn is_fresh(self) -> Result<bool, Loss> {
-        let in_pkts: u32 = read(self.0, frozen!(LAYOUT.conn.in_pkts))?;
+        let in_pkts: u32 = read(self.0, frozen!(LAYOUT.conn.in_pkts.offset))?;
         Ok(in_pkts == 0 && self.state()? == 0)
     }
 
     /// The connection's network namespace, if it is observed.
     #[inline(always)]
     pub(crate) fn observed_netns(self) -> Result<Option<u32>, Loss> {
-        observed_netns(read(self.0, frozen!(LAYOUT.conn.ipvs))?)
+        observed_netns(read(self.0, frozen!(LAYOUT.conn.ipvs.offset))?)
     }
 
     #[inline(always)]
     pub(crate) fn is_tcp(self) -> Result<bool, Loss> {
-        let protocol: u16 = read(self.0, frozen!(LAYOUT.conn.protocol))?;
+        let protocol: u16 = read(self.0, frozen!(LAYOUT.conn.protocol.offset))?;
         Ok(protocol == u16::from(IPPROTO_TCP))
     }
 
     /// Whether the expiry that begins now is the connection's end: nobody else holds it and it controls no other.
     #[inline(always)]
     pub(crate) fn is_unused(self) -> Result<bool, Loss> {
-        let references: u32 = read(self.0, frozen!(LAYOUT.conn.refcnt))?;
-        let controlled: u32 = read(self.0, frozen!(LAYOUT.conn.n_control))?;
+        let references: u32 = read(self.0, frozen!(LAYOUT.conn.refcnt.offset))?;
+        let controlled: u32 = read(self.0, frozen!(LAYOUT.conn.n_control.offset))?;
         Ok(references == 1 && controlled == 0)
     }
 
     /// Of the client's endpoint and the virtual port, to tell connections at one address apart.
     #[inline(always)]
     pub(crate) fn fingerprint(self) -> Result<u32, Loss> {
-        let address: [u32; 4] = read(self.0, frozen!(LAYOUT.conn.caddr))?;
-        let client: u16 = read(self.0, frozen!(LAYOUT.conn.cport))?;
-        let service: u16 = read(self.0, frozen!(LAYOUT.conn.vport))?;
+        let address: [u32; 4] = read(self.0, frozen!(LAYOUT.conn.caddr.offset))?;
+        let client: u16 = read(self.0, frozen!(LAYOUT.conn.cport.offset))?;
+        let service: u16 = read(self.0, frozen!(LAYOUT.conn.vport.offset))?;
         let is_v4 = self.family()? == AF_INET;
         Ok(fingerprint(address, is_v4, client, service))
     }
 
-    /// The identity of the real server that the connection in `netns` goes to, or of the bypass of its service.
+    /// Writes the identity of the real server that the connection goes to, or of the bypass of its service, into a key of
+    /// which nothing but its namespace is known.
     #[inline(always)]
-    pub(crate) fn server_key(self, netns: u32) -> Result<ServerKey, Loss> {
+    pub(crate) fn name_server(self, key: &mut ServerKey) -> Result<(), Loss> {
+        key.family = self.family()?;
         let dest = self.dest()?;
-        let family = self.family()?;
         if dest.0 == 0 {
-            return self.bypass_key(netns, family);
+            return self.name_bypass(key);
         }
-        dest.key(netns, family)
+        dest.name(key)
     }
 
     /// The pseudo-server of what a service of a firewall mark lets through to where it was going.
     #[inline(always)]
-    fn bypass_key(self, netns: u32, family: u16) -> Result<ServerKey, Loss> {
-        let firewall_mark: u32 = read(self.0, frozen!(LAYOUT.conn.fwmark))?;
-        if self.flags()? & IP_VS_CONN_F_FWD_MASK != IP_VS_CONN_F_BYPASS || firewall_mark == 0 {
+    fn name_bypass(self, key: &mut ServerKey) -> Result<(), Loss> {
+        key.firewall_mark = read(self.0, frozen!(LAYOUT.conn.fwmark.offset))?;
+        key.server_family = key.family;
+        if self.flags()? & IP_VS_CONN_F_FWD_MASK != IP_VS_CONN_F_BYPASS || key.firewall_mark == 0 {
             return Err(Loss::Unbound);
         }
-        Ok(ServerKey {
-            virtual_address: [0; 16],
-            address: [0; 16],
-            netns,
-            firewall_mark,
-            family,
-            protocol: 0,
-            virtual_port: 0,
-            port: 0,
-            server_family: family,
-            written: 0,
-        })
+        Ok(())
     }
 
     /// Its real server; a null pointer if it has none.
     #[inline(always)]
     pub(crate) fn dest(self) -> Result<Dest, Loss> {
-        read(self.0, frozen!(LAYOUT.conn.dest)).map(Dest)
+        read(self.0, frozen!(LAYOUT.conn.dest.offset)).map(Dest)
     }
 
     fn family(self) -> Result<u16, Loss> {
-        let field = frozen!(LAYOUT.conn.af);
-        if field.size == 1 {
-            read::<u8>(self.0, field).map(u16::from)
+        let offset = frozen!(LAYOUT.conn.af.offset);
+        if frozen!(LAYOUT.conn.af.size) == 1 {
+            read::<u8>(self.0, offset).map(u16::from)
         } else {
-            read(self.0, field)
+            read(self.0, offset)
         }
     }
 }
@@ -171,40 +167,33 @@ impl Dest {
     /// Whether it is part of its service.
     #[inline(always)]
     pub(crate) fn is_available(self) -> Result<bool, Loss> {
-        let flags: u8 = read(self.0, frozen!(LAYOUT.status.available))?;
+        let flags: u8 = read(self.0, frozen!(LAYOUT.status.available.offset))?;
         Ok(flags & IP_VS_DEST_F_AVAILABLE != 0)
     }
 
     /// Whether it would be given connections if its threshold let it.
     #[inline(always)]
     fn is_overloaded(self) -> Result<bool, Loss> {
-        let flags: u32 = read(self.0, frozen!(LAYOUT.status.flags))?;
-        let weight: i32 = read(self.0, frozen!(LAYOUT.status.weight))?;
+        let flags: u32 = read(self.0, frozen!(LAYOUT.status.flags.offset))?;
+        let weight: i32 = read(self.0, frozen!(LAYOUT.status.weight.offset))?;
         Ok(flags & IP_VS_DEST_F_OVERLOAD != 0 && weight > 0)
     }
 
-    /// Its identity under a service of `service_family` in `netns`.
+    /// Writes its identity into a key of which nothing but its namespace and the family of its service is known.
     #[inline(always)]
-    pub(crate) fn key(self, netns: u32, service_family: u16) -> Result<ServerKey, Loss> {
-        let server_family = read(self.0, frozen!(LAYOUT.dest.af))?;
-        let mut key = ServerKey {
-            virtual_address: [0; 16],
-            address: read_address(self.0, frozen!(LAYOUT.dest.addr), server_family)?,
-            netns,
-            firewall_mark: read(self.0, frozen!(LAYOUT.dest.vfwmark))?,
-            family: service_family,
-            protocol: 0,
-            virtual_port: 0,
-            port: read(self.0, frozen!(LAYOUT.dest.port))?,
-            server_family,
-            written: 0,
-        };
-        if key.firewall_mark == 0 {
-            key.protocol = read(self.0, frozen!(LAYOUT.dest.protocol))?;
-            key.virtual_port = read(self.0, frozen!(LAYOUT.dest.vport))?;
-            key.virtual_address = read_address(self.0, frozen!(LAYOUT.dest.vaddr), key.family)?;
+    pub(crate) fn name(self, key: &mut ServerKey) -> Result<(), Loss> {
+        key.server_family = read(self.0, frozen!(LAYOUT.dest.af.offset))?;
+        key.port = read(self.0, frozen!(LAYOUT.dest.port.offset))?;
+        let address = frozen!(LAYOUT.dest.addr.offset);
+        read_address(&mut key.address, self.0, address, key.server_family)?;
+        key.firewall_mark = read(self.0, frozen!(LAYOUT.dest.vfwmark.offset))?;
+        if key.firewall_mark != 0 {
+            return Ok(());
         }
-        Ok(key)
+        key.protocol = read(self.0, frozen!(LAYOUT.dest.protocol.offset))?;
+        key.virtual_port = read(self.0, frozen!(LAYOUT.dest.vport.offset))?;
+        let address = frozen!(LAYOUT.dest.vaddr.offset);
+        read_address(&mut key.virtual_address, self.0, address, key.family)
     }
 }
 
@@ -215,8 +204,8 @@ pub(crate) type CounterValues = [u64; 5];
 #[inline(always)]
 pub(crate) fn live_counters(
     owner: u64,
-    cpustats: Field,
-    zero: Field,
+    cpustats: u32,
+    zero: u32,
 ) -> Result<CounterValues, Loss> {
     let cpustats: u64 = read(owner, cpustats)?;
     let counters = cpustats + u64::from(frozen!(LAYOUT.cpu_counters.offset));
@@ -265,30 +254,21 @@ impl Service {
     /// The service's network namespace, if it is observed.
     #[inline(always)]
     pub(crate) fn observed_netns(self) -> Result<Option<u32>, Loss> {
-        observed_netns(read(self.0, frozen!(LAYOUT.service.ipvs))?)
+        observed_netns(read(self.0, frozen!(LAYOUT.service.ipvs.offset))?)
     }
 
-    /// The identity of the service itself in `netns`, with no real server.
+    /// Writes the identity of the service itself into a key of which nothing but its namespace is known.
     #[inline(always)]
-    pub(crate) fn key(self, netns: u32) -> Result<ServerKey, Loss> {
-        let mut key = ServerKey {
-            virtual_address: [0; 16],
-            address: [0; 16],
-            netns,
-            firewall_mark: read(self.0, frozen!(LAYOUT.service.fwmark))?,
-            family: read(self.0, frozen!(LAYOUT.service.af))?,
-            protocol: 0,
-            virtual_port: 0,
-            port: 0,
-            server_family: 0,
-            written: 0,
-        };
-        if key.firewall_mark == 0 {
-            key.protocol = read(self.0, frozen!(LAYOUT.service.protocol))?;
-            key.virtual_port = read(self.0, frozen!(LAYOUT.service.port))?;
-            key.virtual_address = read_address(self.0, frozen!(LAYOUT.service.addr), key.family)?;
+    pub(crate) fn name(self, key: &mut ServerKey) -> Result<(), Loss> {
+        key.family = read(self.0, frozen!(LAYOUT.service.af.offset))?;
+        key.firewall_mark = read(self.0, frozen!(LAYOUT.service.fwmark.offset))?;
+        if key.firewall_mark != 0 {
+            return Ok(());
         }
-        Ok(key)
+        key.protocol = read(self.0, frozen!(LAYOUT.service.protocol.offset))?;
+        key.virtual_port = read(self.0, frozen!(LAYOUT.service.port.offset))?;
+        let address = frozen!(LAYOUT.service.addr.offset);
+        read_address(&mut key.virtual_address, self.0, address, key.family)
     }
 }
 
@@ -309,15 +289,15 @@ impl Segment {
     #[inline(always)]
     pub(crate) fn read(ctx: &ProbeContext, conn: Conn) -> Result<Self, Loss> {
         let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
-        let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+        let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
         Self::behind(skb, data, network_header_bytes(ctx, conn, data)?)
     }
 
     /// Reads the header of the packet `skb` behind so many bytes.
     #[inline(always)]
     fn behind(skb: u64, data: u64, network_bytes: u32) -> Result<Self, Loss> {
-        let len: u32 = read(skb, frozen!(LAYOUT.skb.len))?;
-        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len))?;
+        let len: u32 = read(skb, frozen!(LAYOUT.skb.len.offset))?;
+        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len.offset))?;
         // Data offset and flags are the 13th and 14th byte.
         let transport = u64::from(network_bytes);
         if network_bytes + 20 > len.wrapping_sub(data_len) {
@@ -355,15 +335,15 @@ impl Packet {
     /// Whether its headers are those of the packet that an ICMP error is about.
     #[inline(always)]
     pub(crate) fn is_icmp(self) -> Result<bool, Loss> {
-        let flags: u32 = read(self.iphdr, frozen!(LAYOUT.iphdr_flags))?;
+        let flags: u32 = read(self.iphdr, frozen!(LAYOUT.iphdr_flags.offset))?;
         Ok(flags & IP_VS_HDR_ICMP != 0)
     }
 
     /// Its TCP header.
     #[inline(always)]
     pub(crate) fn segment(self) -> Result<Segment, Loss> {
-        let data: u64 = read(self.skb, frozen!(LAYOUT.skb.data))?;
-        Segment::behind(self.skb, data, read(self.iphdr, frozen!(LAYOUT.iphdr_len))?)
+        let data: u64 = read(self.skb, frozen!(LAYOUT.skb.data.offset))?;
+        Segment::behind(self.skb, data, read(self.iphdr, frozen!(LAYOUT.iphdr_len.offset))?)
     }
 }
 
@@ -377,7 +357,7 @@ pub(crate) fn is_unreachable(skb: u64, is_v6: bool) -> Result<bool, Loss> {
     const ICMP_FRAG_NEEDED: u8 = 4;
     /// `ICMPV6_DEST_UNREACH` of the uapi header `icmpv6.h`.
     const ICMPV6_DEST_UNREACH: u8 = 1;
-    let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+    let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
     if is_v6 {
         let [next_header]: [u8; 1] = read_at(data + 6)?;
         if next_header != IPPROTO_ICMPV6 {
@@ -435,7 +415,7 @@ impl Orphan {
     /// Reads the headers of the packet `skb`; `None` for any other.
     #[inline(always)]
     pub(crate) fn read(skb: u64, family: u32) -> Result<Option<Self>, Loss> {
-        let data: u64 = read(skb, frozen!(LAYOUT.skb.data))?;
+        let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
         let is_v4 = family == u32::from(AF_INET);
         let (network_bytes, [protocol]): (u32, [u8; 1]) = if is_v4 {
             let [version_and_words]: [u8; 1] = read_at(data)?;
@@ -447,8 +427,8 @@ impl Orphan {
         if protocol != IPPROTO_TCP {
             return Ok(None);
         }
-        let len: u32 = read(skb, frozen!(LAYOUT.skb.len))?;
-        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len))?;
+        let len: u32 = read(skb, frozen!(LAYOUT.skb.len.offset))?;
+        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len.offset))?;
         if network_bytes + 20 > len.wrapping_sub(data_len) {
             return Err(Loss::HeaderUnreadable);
         }
@@ -478,28 +458,41 @@ impl Orphan {
 /// The inode number of the namespace of a `struct netns_ipvs`, if it is observed.
 #[inline(always)]
 pub(crate) fn observed_netns(netns_ipvs: u64) -> Result<Option<u32>, Loss> {
-    let net: u64 = read(netns_ipvs, frozen!(LAYOUT.netns_ipvs_net))?;
-    let inum: u32 = read(net, frozen!(LAYOUT.net_inum))?;
+    let net: u64 = read(netns_ipvs, frozen!(LAYOUT.netns_ipvs_net.offset))?;
+    let inum: u32 = read(net, frozen!(LAYOUT.net_inum.offset))?;
     let observed = frozen!(SETTINGS.netns);
     Ok((observed == 0 || observed == inum).then_some(inum))
 }
 
-/// An address as [`ServerKey`] keeps it: the kernel has room for either family (`union nf_inet_addr`).
+/// Reads an address into its zeroed place in a key.
 #[inline(always)]
-fn read_address(base: u64, field: Field, family: u16) -> Result<[u8; 16], Loss> {
-    /// The first four bytes.
-    const V4: u128 = u32::MAX as u128;
-    let behind_v4 = if family == AF_INET { 0 } else { u64::MAX };
-    // One way for both families from here on.
-    let behind_v4 = u128::from(forget(behind_v4));
-    let mask = V4 | (behind_v4 << 32) | (behind_v4 << 64);
-    let address = u128::from_le_bytes(read(base, field)?);
-    Ok((address & mask).to_le_bytes())
+fn read_address(
+    address: &mut [u8; 16],
+    base: u64,
+    offset: u32,
+    family: u16,
+) -> Result<(), Loss> {
+    let bytes = if family == AF_INET { 4 } else { 16 };
+    // One way for both families, with a bound for the verifier, behind which the key has more to be written.
+    let bytes = forget(bytes) & 0x1f;
+    // SAFETY: the place is as large as either number of bytes; the helper checks the address that it reads.
+    let status = unsafe {
+        generated::bpf_probe_read_kernel(
+            address.as_mut_ptr().cast(),
+            bytes as u32,
+            (base + u64::from(offset)) as *const c_void,
+        )
+    };
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(Loss::Unreadable)
+    }
 }
 
 #[inline(always)]
-fn read<T>(base: u64, field: Field) -> Result<T, Loss> {
-    read_at(base + u64::from(field.offset))
+fn read<T>(base: u64, offset: u32) -> Result<T, Loss> {
+    read_at(base + u64::from(offset))
 }
 
 /// What lies at `address`.

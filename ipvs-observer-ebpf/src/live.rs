@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::bpf_pidns_info, helpers::bpf_get_ns_current_pid_tgid, macros::kprobe,
     programs::ProbeContext,
 };
-use ipvs_observer_common::{LIVE_ENTRIES, LiveEntry, Loss};
+use ipvs_observer_common::{LIVE_ENTRIES, LiveEntry, Loss, ServerKey};
 
 use crate::{
     globals::frozen,
@@ -30,12 +30,14 @@ fn try_fill_service(ctx: &ProbeContext) -> Result<(), Loss> {
     let service = Service(ctx.arg(1).ok_or(Loss::Unreadable)?);
     let counters = live_counters(
         service.0,
-        frozen!(LAYOUT.service_stats.cpustats),
-        frozen!(LAYOUT.service_stats.zero),
+        frozen!(LAYOUT.service_stats.cpustats.offset),
+        frozen!(LAYOUT.service_stats.zero.offset),
     )?;
     let entry = next_entry()?;
+    let mut key = ServerKey::unnamed(0);
+    service.name(&mut key)?;
     // SAFETY: see `next_entry`.
-    unsafe { (*entry).key = service.key(0)? };
+    unsafe { (*entry).key = key };
     publish(entry, counters)
 }
 
@@ -52,12 +54,14 @@ fn try_fill_dest(ctx: &ProbeContext) -> Result<(), Loss> {
     let dest = Dest(ctx.arg(1).ok_or(Loss::Unreadable)?);
     let counters = live_counters(
         dest.0,
-        frozen!(LAYOUT.dest_stats.cpustats),
-        frozen!(LAYOUT.dest_stats.zero),
+        frozen!(LAYOUT.dest_stats.cpustats.offset),
+        frozen!(LAYOUT.dest_stats.zero.offset),
     )?;
     let entry = next_entry()?;
+    let mut key = ServerKey::unnamed(0);
+    dest.name(&mut key)?;
     // SAFETY: see `next_entry`.
-    unsafe { (*entry).key = dest.key(0, 0)? };
+    unsafe { (*entry).key = key };
     publish(entry, counters)
 }
 

@@ -11,7 +11,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use aya_ebpf::{btf_maps::ArrayOfMaps, helpers::bpf_get_smp_processor_id};
 use ipvs_observer_common::{
     COARSEST_GROUPING_BITS, Connection, CpuBlock, Event, FINEST_GROUPING_BITS, Histogram, Loss,
-    Measure, OFF, buckets, maps::CHUNK_SLOTS,
+    Measure, OFF, Range, Scale, buckets, maps::CHUNK_SLOTS,
 };
 
 use crate::{
@@ -138,40 +138,32 @@ pub(crate) fn observe(slot: u32, measure: Measure, value_ns: u64) -> Result<(), 
     if position == OFF {
         return Ok(());
     }
-    let bucket = match frozen!(SETTINGS.grouping_bits) {
-        FINEST_GROUPING_BITS => measure.scale(FINEST_GROUPING_BITS).bucket_of(value_ns),
-        COARSEST_GROUPING_BITS => measure.scale(COARSEST_GROUPING_BITS).bucket_of(value_ns),
-        _ => measure.scale(MEDIUM_GROUPING_BITS).bucket_of(value_ns),
-    };
     done(add_value(
         slot,
         u32::from(position),
-        bucket,
+        measure.range().base(),
         value_ns,
     ))
 }
 
-/// Between the finest and the coarsest.
-const MEDIUM_GROUPING_BITS: u32 = 4;
-
-/// Adds a value to a bucket of the histogram at `position` among those of `slot`.
+/// Adds a value to the histogram at `position` among those of `slot`, whose range begins at `2^base` ns.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn add_value(slot: u32, position: u32, bucket: usize, value_ns: u64) -> u32 {
+extern "C" fn add_value(slot: u32, position: u32, base: u32, value_ns: u64) -> u32 {
     if slot == Connection::NO_SLOT {
         return DONE;
     }
     let index = place(slot) * frozen!(SETTINGS.measures) + position;
-    let added = match frozen!(SETTINGS.grouping_bits) {
+    let grouping_bits = frozen!(SETTINGS.grouping_bits);
+    let bucket = Scale::new(Range::from_base(base), grouping_bits).bucket_of(value_ns);
+    let added = match grouping_bits {
         FINEST_GROUPING_BITS => add_to::<{ buckets(FINEST_GROUPING_BITS) }, _, _>(
             &FINE, slot, index, bucket, value_ns,
         ),
         COARSEST_GROUPING_BITS => add_to::<{ buckets(COARSEST_GROUPING_BITS) }, _, _>(
             &COARSE, slot, index, bucket, value_ns,
         ),
-        _ => add_to::<{ buckets(MEDIUM_GROUPING_BITS) }, _, _>(
-            &MEDIUM, slot, index, bucket, value_ns,
-        ),
+        _ => add_to::<{ buckets(4) }, _, _>(&MEDIUM, slot, index, bucket, value_ns),
     };
     if added.is_some() { DONE } else { NO_PLACE }
 }

@@ -11,7 +11,8 @@ use crate::{
 /// Fails an insert that finds the key (`BPF_NOEXIST` of the uapi header `bpf.h`).
 const BPF_NOEXIST: u64 = 1;
 
-/// The slot of the server that `conn` goes to; `None` in a network namespace that is not observed.
+/// The slot of the server that `conn` goes to, given to it now if it has none, or that of its service if none is left;
+/// `None` in a network namespace that is not observed.
 ///
 /// A connection that cannot be given to a server is a loss, counted here, and has [`Connection::NO_SLOT`].
 #[inline(always)]
@@ -41,52 +42,60 @@ fn observed(slot: u64) -> Option<u32> {
 #[inline(never)]
 extern "C" fn find_server(conn: u64) -> u64 {
     let conn = Conn(conn);
-    found(conn.observed_netns(), |netns| {
-        slot_of(&conn.server_key(netns)?)
-    })
+    let netns = match conn.observed_netns() {
+        Ok(netns) => netns,
+        Err(loss) => return lost(loss),
+    };
+    let Some(netns) = netns else {
+        return UNOBSERVED;
+    };
+    let mut key = ServerKey::unnamed(netns);
+    if let Err(loss) = conn.name_server(&mut key) {
+        return lost(loss);
+    }
+    if let Some(slot) = known_slot(&key) {
+        return u64::from(slot);
+    }
+    match new_slot(&key) {
+        Ok(slot) => u64::from(slot),
+        Err(loss) => {
+            lost(loss);
+            key.address = [0; 16];
+            key.port = 0;
+            key.server_family = 0;
+            u64::from(known_slot(&key).unwrap_or(Connection::NO_SLOT))
+        }
+    }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn find_service(service: u64) -> u64 {
     let service = Service(service);
-    found(service.observed_netns(), |netns| {
-        slot_of(&service.key(netns)?)
-    })
-}
-
-#[inline(always)]
-fn found(netns: Result<Option<u32>, Loss>, slot: impl FnOnce(u32) -> Result<u32, Loss>) -> u64 {
-    let slot = match netns {
-        Ok(Some(netns)) => slot(netns),
-        Ok(None) => return UNOBSERVED,
-        Err(loss) => Err(loss),
+    let netns = match service.observed_netns() {
+        Ok(netns) => netns,
+        Err(loss) => return lost(loss),
     };
-    u64::from(slot.unwrap_or_else(|loss| {
-        count_loss(loss);
-        Connection::NO_SLOT
-    }))
+    let Some(netns) = netns else {
+        return UNOBSERVED;
+    };
+    let mut key = ServerKey::unnamed(netns);
+    if let Err(loss) = service.name(&mut key) {
+        return lost(loss);
+    }
+    if let Some(slot) = known_slot(&key) {
+        return u64::from(slot);
+    }
+    new_slot(&key).map_or_else(lost, u64::from)
 }
 
-/// The slot of the server `key`, given to it now if it has none; that of its service if none is left.
 #[inline(always)]
-fn slot_of(key: &ServerKey) -> Result<u32, Loss> {
-    if let Some(slot) = known_slot(key) {
-        return Ok(slot);
-    }
-    match new_slot(key) {
-        Err(Loss::ServersFull) if key.server_family != 0 => {
-            count_loss(Loss::ServersFull);
-            let mut service = *key;
-            service.address = [0; 16];
-            service.port = 0;
-            service.server_family = 0;
-            known_slot(&service).ok_or(Loss::ServersFull)
-        }
-        slot => slot,
-    }
+fn lost(loss: Loss) -> u64 {
+    count_loss(loss);
+    u64::from(Connection::NO_SLOT)
 }
 
+/// Gives a slot to the server `key`, which has none.
 #[inline(always)]
 fn new_slot(key: &ServerKey) -> Result<u32, Loss> {
     let slot = match FREE_SLOTS.pop() {

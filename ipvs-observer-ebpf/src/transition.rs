@@ -3,7 +3,6 @@
 //! A record in its last phase costs a look-up, a clock and a state; headers are read only while they can still tell something.
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
-use aya_log_ebpf::debug;
 use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 
 use crate::{
@@ -326,7 +325,6 @@ fn closed(
         let segment = Segment::read(ctx, conn)?;
         if segment.is_syn() {
             settle_duration(record)?;
-            debug!(ctx, "connection {:x} is opened again", conn.0);
             *record = Connection::fresh(record.slot, record.fingerprint);
             record.flags |= Connection::HALF_OPEN;
             first_packet(record, &segment, now_ns)?;

@@ -24,18 +24,8 @@ pub(super) const fn family_number(family: AddressFamily) -> u16 {
 
 /// The name of `service` in `netns`, as the programs know it.
 pub(super) fn service_key(service: &ServiceId, netns: u32) -> ServerKey {
-    let mut key = ServerKey {
-        virtual_address: [0; 16],
-        address: [0; 16],
-        netns,
-        firewall_mark: 0,
-        family: family_number(service.family()),
-        protocol: 0,
-        virtual_port: 0,
-        port: 0,
-        server_family: 0,
-        written: 0,
-    };
+    let mut key = ServerKey::unnamed(netns);
+    key.family = family_number(service.family());
     match *service {
         ServiceId::Address {
             protocol,
