@@ -202,11 +202,7 @@ pub(crate) type CounterValues = [u64; 5];
 
 /// Sums the counters of the structure at `owner` over all CPUs, and takes away where they stood when they were zeroed.
 #[inline(always)]
-pub(crate) fn live_counters(
-    owner: u64,
-    cpustats: u32,
-    zero: u32,
-) -> Result<CounterValues, Loss> {
+pub(crate) fn live_counters(owner: u64, cpustats: u32, zero: u32) -> Result<CounterValues, Loss> {
     let cpustats: u64 = read(owner, cpustats)?;
     let counters = cpustats + u64::from(frozen!(LAYOUT.cpu_counters.offset));
     let offsets = frozen!(SETTINGS.per_cpu_offset);
@@ -343,7 +339,11 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn segment(self) -> Result<Segment, Loss> {
         let data: u64 = read(self.skb, frozen!(LAYOUT.skb.data.offset))?;
-        Segment::behind(self.skb, data, read(self.iphdr, frozen!(LAYOUT.iphdr_len.offset))?)
+        Segment::behind(
+            self.skb,
+            data,
+            read(self.iphdr, frozen!(LAYOUT.iphdr_len.offset))?,
+        )
     }
 }
 
@@ -466,12 +466,7 @@ pub(crate) fn observed_netns(netns_ipvs: u64) -> Result<Option<u32>, Loss> {
 
 /// Reads an address into its zeroed place in a key.
 #[inline(always)]
-fn read_address(
-    address: &mut [u8; 16],
-    base: u64,
-    offset: u32,
-    family: u16,
-) -> Result<(), Loss> {
+fn read_address(address: &mut [u8; 16], base: u64, offset: u32, family: u16) -> Result<(), Loss> {
     let bytes = if family == AF_INET { 4 } else { 16 };
     // One way for both families, with a bound for the verifier, behind which the key has more to be written.
     let bytes = forget(bytes) & 0x1f;

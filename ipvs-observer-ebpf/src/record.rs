@@ -157,9 +157,9 @@ extern "C" fn add_value(slot: u32, position: u32, base: u32, value_ns: u64) -> u
     let grouping_bits = frozen!(SETTINGS.grouping_bits);
     let bucket = Scale::new(Range::from_base(base), grouping_bits).bucket_of(value_ns);
     let added = match grouping_bits {
-        FINEST_GROUPING_BITS => add_to::<{ buckets(FINEST_GROUPING_BITS) }, _, _>(
-            &FINE, slot, index, bucket, value_ns,
-        ),
+        FINEST_GROUPING_BITS => {
+            add_to::<{ buckets(FINEST_GROUPING_BITS) }, _, _>(&FINE, slot, index, bucket, value_ns)
+        }
         COARSEST_GROUPING_BITS => add_to::<{ buckets(COARSEST_GROUPING_BITS) }, _, _>(
             &COARSE, slot, index, bucket, value_ns,
         ),
@@ -181,9 +181,7 @@ fn add_to<const N: usize, const WORDS: usize, const OUTER: usize>(
     if bucket >= N {
         return None;
     }
-    let histogram: *mut Histogram<N> = chunks
-        .get_value_ptr_mut(slot / CHUNK_SLOTS, &index)?
-        .cast();
+    let histogram: *mut Histogram<N> = chunks.get_value_ptr_mut(slot / CHUNK_SLOTS, &index)?.cast();
     // SAFETY: the element lives as long as the map; extremes may be those of another CPU where CPUs share a partition.
     let extremes = unsafe { &mut (*histogram).summary.extremes[bank] };
     extremes.inverted_min_ns = extremes.inverted_min_ns.max(!value_ns);

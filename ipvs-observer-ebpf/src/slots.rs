@@ -30,10 +30,7 @@ pub(crate) fn slot_of_service(service: Service) -> Option<u32> {
 const UNOBSERVED: u64 = u64::MAX;
 
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a slot has 32 bits"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a slot has 32 bits")]
 fn observed(slot: u64) -> Option<u32> {
     (slot != UNOBSERVED).then_some(slot as u32)
 }

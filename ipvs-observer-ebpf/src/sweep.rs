@@ -63,7 +63,9 @@ fn gather(conn: Conn, sweep: u32) -> Result<(), Loss> {
     let known = match record_of(conn) {
         // SAFETY: see `record_of`.
         Some(record) => unsafe { &mut *record },
-        None => &mut Connection::preexisting(slot_of_server(conn).unwrap_or(Connection::NO_SLOT), 0),
+        None => {
+            &mut Connection::preexisting(slot_of_server(conn).unwrap_or(Connection::NO_SLOT), 0)
+        }
     };
     if known.slot == Connection::NO_SLOT || known.swept == sweep {
         return Ok(());

@@ -24,8 +24,11 @@ use crate::{
     },
     kernel::{Capabilities, Kernel},
     model::{
-        circumstances::Circumstances, ledger::Ledger, sample::Sample, snapshot::Run,
-        snapshot::Snapshot, states::Sweep,
+        circumstances::Circumstances,
+        ledger::Ledger,
+        sample::Sample,
+        snapshot::{RefusedProbe, Run, Snapshot},
+        states::Sweep,
     },
     output::{Format, stdout::Stdout},
     probe::{LiveCounters, LiveRequest, LoadError, Probes, ProgramLog, Request},
@@ -81,17 +84,9 @@ impl Observer {
         config.selection.check(&table)?;
         let mut probes = start_probes(&kernel, &table, &config.measuring)
             .map_err(|error| refused_perf_events(error, &kernel, capabilities))?;
-        let uname = rustix::system::uname();
-        let run = Run {
-            host: uname.nodename().to_string_lossy().into_owned(),
-            kernel: uname.release().to_string_lossy().into_owned(),
-            measures: probes.measures(),
-            events: probes.events(),
-            refused_probes: probes.refused(),
-            no_live: probes.no_live(),
-        };
+        let run = run_of(&probes);
         tell(&run);
-        let sweeps = Sweeps::new(&run.kernel, config.states);
+        let mut sweeps = Sweeps::new(&run.kernel, config.states);
         // Again, since the counters are live now.
         let table = read_table(&mut ipvs, &mut probes)?;
         let at = clock::now();
@@ -102,9 +97,8 @@ impl Observer {
         if config.explain {
             probes.count_own_cost();
         }
-        if config.seed {
-            seed(&kernel, &mut probes, sweeps.refusal(&table));
-        }
+        let is_sweeping = config.seed || sweeps.is_due(&table);
+        let refusal = config.seed.then(|| sweeps.refusal(&table));
         let mut observer = Self {
             kernel,
             ipvs,
@@ -114,7 +108,10 @@ impl Observer {
             sweeps,
         };
         let circumstances = observer.circumstances();
-        observer.probes.adapt(&circumstances);
+        observer.adapt(&circumstances, is_sweeping);
+        if let Some(refusal) = refusal {
+            seed(&observer.kernel, &mut observer.probes, refusal);
+        }
         Ok(observer)
     }
 
@@ -175,12 +172,9 @@ impl Observer {
             self.probes.follow(&table)?;
         }
         let circumstances = self.circumstances();
-        self.probes.adapt(&circumstances);
-        let sweep = if self.sweeps.is_due(&table) {
-            self.sweep()
-        } else {
-            None
-        };
+        let is_sweeping = self.sweeps.is_due(&table);
+        self.adapt(&circumstances, is_sweeping);
+        let sweep = if is_sweeping { self.sweep() } else { None };
         let sample = Sample {
             at,
             readings,
@@ -196,6 +190,16 @@ impl Observer {
         let mut snapshot = self.ledger.advance(sample, is_final, missed);
         snapshot.select(&config.selection);
         Ok(snapshot)
+    }
+
+    /// Attaches and detaches what is seldom asked for; what is refused only now is not counted from now on.
+    fn adapt(&mut self, circumstances: &Circumstances, is_sweeping: bool) {
+        let refused = self.probes.adapt(circumstances, is_sweeping);
+        if refused.is_empty() {
+            return;
+        }
+        tell_refused(refused);
+        self.ledger.go_on_as(Arc::new(run_of(&self.probes)));
     }
 
     /// All connections by server; `None` if they cannot be looked at.
@@ -302,16 +306,33 @@ fn refused_perf_events(error: RunError, kernel: &Kernel, capabilities: Capabilit
     missing.map_or(error, |missing| RunError::NotPermitted(vec![missing]))
 }
 
+/// What is measured on this host.
+fn run_of(probes: &Probes) -> Run {
+    let uname = rustix::system::uname();
+    Run {
+        host: uname.nodename().to_string_lossy().into_owned(),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        measures: probes.measures(),
+        events: probes.events(),
+        refused_probes: probes.refused(),
+        no_live: probes.no_live(),
+    }
+}
+
 /// Says what will be measured and what will not.
 fn tell(run: &Run) {
     let measures: Vec<_> = run.measures.iter().map(|measure| measure.name()).collect();
     log::info!("measuring {}", measures.join(", "));
-    for refused in &run.refused_probes {
-        log::warn!("{} is not probed: {}", refused.function, refused.reason);
-    }
+    tell_refused(&run.refused_probes);
     // The table goes on without, so this is not a complaint.
     if let Some(reason) = &run.no_live {
         log::info!("counters are the kernel's copies: {reason}");
+    }
+}
+
+fn tell_refused(refused_probes: &[RefusedProbe]) {
+    for refused in refused_probes {
+        log::warn!("{} is not probed: {}", refused.function, refused.reason);
     }
 }
 

@@ -91,6 +91,11 @@ impl Ledger {
         ledger
     }
 
+    /// From the next window on, what is measured is that of `run`.
+    pub fn go_on_as(&mut self, run: Arc<Run>) {
+        self.run = run;
+    }
+
     /// The window that ends with `sample`.
     pub fn advance(&mut self, sample: Sample, is_final: bool, missed_windows: u64) -> Snapshot {
         let Sample {

@@ -159,7 +159,10 @@ fn attach(ebpf: &mut Ebpf, probe: Probe) -> Result<Option<KProbeLinkId>, Program
             log::debug!(
                 "{} verified in {:?} instructions",
                 probe.name,
-                program.info().ok().and_then(|info| info.verified_instruction_count())
+                program
+                    .info()
+                    .ok()
+                    .and_then(|info| info.verified_instruction_count())
             );
             program.attach(probe.function, 0).map(Some)
         }

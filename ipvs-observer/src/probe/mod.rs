@@ -274,8 +274,7 @@ impl Probes {
             measures.clone(),
         );
         servers.grow_to(loaded.ebpf(), sizes.chunks)?;
-        // All of them at first, so that one that the kernel does not take is known from the start.
-        loaded.attach(&mut plan, Occasions::ALL);
+        loaded.attach(&mut plan, Occasions::default());
         if plan.measures(&measures).is_empty() {
             return Err(LoadError::NothingAttached(plan.reasons()));
         }
@@ -324,17 +323,22 @@ impl Probes {
         self.servers.follow(self.loaded.ebpf(), self.netns, &ids)
     }
 
-    /// Attaches what costs something per packet where `circumstances` and the table ask for it, and detaches it elsewhere.
-    pub fn adapt(&mut self, circumstances: &Circumstances) {
+    /// Attaches what is seldom asked for where `circumstances`, the table or a sweep ask for it, and detaches it elsewhere.
+    ///
+    /// Gives what was refused by that.
+    pub fn adapt(&mut self, circumstances: &Circumstances, is_sweeping: bool) -> &[RefusedProbe] {
         let occasions = Occasions {
             removed: self.servers.have_left() && circumstances.keeps_connections(),
             defence: circumstances.may_drop_packets(),
+            sweep: is_sweeping,
         };
         let before: Vec<_> = self.loaded.attached().collect();
+        let refused = self.plan.refused.len();
         self.loaded.attach(&mut self.plan, occasions);
         if !self.loaded.attached().eq(before) {
             self.watch = self.loaded.watch();
         }
+        &self.plan.refused[refused..]
     }
 
     /// What the maps hold and take.
@@ -357,8 +361,9 @@ impl Probes {
     }
 
     /// Makes a record of each connection that `show` makes the kernel show and that has none; `None` where no program
-    /// looks on.
+    /// can look on. Those of a sweep are attached before ([`Self::adapt`]).
     pub fn seed<E>(&mut self, show: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
+        self.plan.has_sweep().then_some(())?;
         Some(self.sweeper.as_mut()?.seed(show))
     }
 
@@ -369,6 +374,7 @@ impl Probes {
         began: Duration,
         show: impl FnOnce() -> Result<(), E>,
     ) -> Option<Result<BTreeMap<ServerId, States>, E>> {
+        self.plan.has_sweep().then_some(())?;
         let sweeper = self.sweeper.as_mut()?;
         if let Err(error) = sweeper.gather(show) {
             return Some(Err(error));

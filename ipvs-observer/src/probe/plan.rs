@@ -79,26 +79,23 @@ const PROBES: [Probe; 17] = [
     SHOW,
 ];
 
-/// When a probe that costs something per packet is attached.
+/// When a probe is attached that costs something and is seldom asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Occasions {
     /// A real server was removed, still has connections, and keeps them.
     pub(super) removed: bool,
     /// The `drop_packet` defence may act.
     pub(super) defence: bool,
+    /// All connections are looked at.
+    pub(super) sweep: bool,
 }
 
 impl Occasions {
-    /// All at once.
-    pub(super) const ALL: Self = Self {
-        removed: true,
-        defence: true,
-    };
-
     /// Whether `probe` is to be attached now.
     pub(super) fn ask_for(self, probe: Probe) -> bool {
         (self.removed || !UNAVAILABLE.contains(&probe))
             && (self.defence || !DEFENCE.contains(&probe))
+            && (self.sweep || probe != SHOW)
     }
 }
 
@@ -361,8 +358,8 @@ mod tests {
     use ipvs_observer_common::Layout;
 
     use super::{
-        CHAIN, DEFENCE, HOOK, LIVE, Occasions, PROBES, Plan, Probe, TIMER, UNAVAILABLE, XMITS,
-        every,
+        CHAIN, DEFENCE, HOOK, LIVE, Occasions, PROBES, Plan, Probe, SHOW, TIMER, UNAVAILABLE,
+        XMITS, every,
     };
     use crate::btf::resolve::{Refusal, Resolved};
 
@@ -504,18 +501,37 @@ mod tests {
     }
 
     #[test]
-    fn probes_that_cost_packets_something_wait_for_their_occasion() {
+    fn probes_that_are_seldom_asked_for_wait_for_their_occasion() {
         let never = Occasions::default();
-        let removed = Occasions {
-            removed: true,
-            ..never
-        };
-        for probe in UNAVAILABLE {
-            assert!(removed.ask_for(probe) && !never.ask_for(probe));
+        let occasions = [
+            (
+                Occasions {
+                    removed: true,
+                    ..never
+                },
+                UNAVAILABLE.as_slice(),
+            ),
+            (
+                Occasions {
+                    defence: true,
+                    ..never
+                },
+                &DEFENCE,
+            ),
+            (
+                Occasions {
+                    sweep: true,
+                    ..never
+                },
+                &[SHOW],
+            ),
+        ];
+        let seldom: Vec<_> = occasions.iter().flat_map(|(_, probes)| *probes).collect();
+        for (occasion, probes) in occasions {
+            for probe in every() {
+                let is_asked_for = probes.contains(&probe) || !seldom.contains(&&probe);
+                assert_eq!(occasion.ask_for(probe), is_asked_for, "{probe:?}");
+            }
         }
-        for probe in DEFENCE {
-            assert!(Occasions::ALL.ask_for(probe) && !removed.ask_for(probe));
-        }
-        assert!(PROBES.into_iter().all(|probe| never.ask_for(probe)));
     }
 }
