@@ -224,6 +224,18 @@ impl<'a> Row<'a> {
             .is_some())
     }
 
+    /// The histogram of a measure over the whole run: the lowest value of each bucket in nanoseconds, and how many values
+    /// it has.
+    pub fn total_buckets(self, measure: &str) -> Result<Vec<(u64, u64)>> {
+        buckets(self.value.pointer("/total/latency"), measure)
+    }
+
+    /// A quantile of a measure over the whole run, by its name: `p50_ns`.
+    pub fn total_quantile(self, measure: &str, name: &str) -> Result<u64> {
+        let latency = self.value.pointer("/total/latency");
+        number(member(latency, measure)?, name)
+    }
+
     /// A measure in the interval; one without a value is all zero.
     pub fn latency(self, measure: &str) -> Result<Latency> {
         latency(self.value.get("latency"), measure)
@@ -334,6 +346,17 @@ fn latency(latencies: Option<&Value>, measure: &str) -> Result<Latency> {
         sum_ns: number(latency, "sum_ns")?,
         p50_ns: number(latency, "p50_ns")?,
     })
+}
+
+fn member<'a>(latencies: Option<&'a Value>, measure: &str) -> Result<&'a Value> {
+    let latency = latencies.and_then(|latencies| latencies.get(measure));
+    latency.with_context(|| format!("no latency {measure}"))
+}
+
+fn buckets(latencies: Option<&Value>, measure: &str) -> Result<Vec<(u64, u64)>> {
+    let buckets = member(latencies, measure)?.get("buckets");
+    let buckets = buckets.cloned().context("a latency has buckets")?;
+    Ok(serde_json::from_value(buckets)?)
 }
 
 fn number(value: &Value, name: &str) -> Result<u64> {

@@ -7,6 +7,7 @@ mod cost;
 mod duration;
 mod explain;
 mod methods;
+mod precision;
 
 use std::{
     io::{self, Write as _},
@@ -23,9 +24,15 @@ use ipvs_observer_tests::{
 
 use crate::fixture::Balanced;
 
-/// How long a delay is.
+/// How long a delay is, where one length says as much as any.
 const DELAY: Duration = Duration::from_millis(30);
 const DELAY_NS: u64 = 30_000_000;
+/// How long delays are that an operator meets: a busy server, a far one, a sick one.
+const DELAYS: [Duration; 3] = [
+    Duration::from_millis(3),
+    Duration::from_millis(30),
+    Duration::from_millis(300),
+];
 /// How much a measure may move that has nothing to do with the delay; one that has may be
 /// off by 5 % more.
 const STILL_NS: u64 = 1_000_000;
@@ -80,14 +87,16 @@ fn late_replies_of_an_ipv6_server_move_what_waits_for_them() {
 fn late_replies_move_what_waits_for_them(vip: Vip) {
     let balanced = Balanced::new(vip, SERVERS);
     let before = measure(&balanced);
-    balanced
-        .lab
-        .delay_server(DELAYED, DELAY)
-        .expect("netem is there");
-    let after = measure(&balanced);
-    assert_moved(vip, &before, &after, |server, measure| {
-        server == DELAYED && matches!(measure, "connect" | "handshake" | "first_byte")
-    });
+    for delay in DELAYS {
+        balanced
+            .lab
+            .delay_server(DELAYED, delay)
+            .expect("netem is there");
+        let after = measure(&balanced);
+        assert_moved(vip, &before, &after, delay, |server, measure| {
+            server == DELAYED && matches!(measure, "connect" | "handshake" | "first_byte")
+        });
+    }
 }
 
 #[cfg_attr(feature = "vm", test)]
@@ -102,12 +111,13 @@ fn a_late_ipv6_application_moves_first_byte_alone() {
 
 fn a_late_application_moves_first_byte_alone(vip: Vip) {
     let before = measure(&Balanced::new(vip, SERVERS));
-    let after = measure(&Balanced::with_application_delay(
-        vip, SERVERS, DELAYED, DELAY,
-    ));
-    assert_moved(vip, &before, &after, |server, measure| {
-        server == DELAYED && measure == "first_byte"
-    });
+    for delay in DELAYS {
+        let late = Balanced::with_application_delay(vip, SERVERS, DELAYED, delay);
+        let after = measure(&late);
+        assert_moved(vip, &before, &after, delay, |server, measure| {
+            server == DELAYED && measure == "first_byte"
+        });
+    }
 }
 
 #[cfg_attr(feature = "vm", test)]
@@ -124,11 +134,13 @@ fn a_slow_ipv6_client_moves_client_and_handshake_of_every_server() {
 fn a_slow_client_moves_client_and_handshake_of_every_server(vip: Vip) {
     let balanced = Balanced::new(vip, SERVERS);
     let before = measure(&balanced);
-    balanced.lab.delay_client(DELAY).expect("netem is there");
-    let after = measure(&balanced);
-    assert_moved(vip, &before, &after, |_server, measure| {
-        matches!(measure, "client" | "handshake")
-    });
+    for delay in DELAYS {
+        balanced.lab.delay_client(delay).expect("netem is there");
+        let after = measure(&balanced);
+        assert_moved(vip, &before, &after, delay, |_server, measure| {
+            matches!(measure, "client" | "handshake")
+        });
+    }
 }
 
 #[cfg_attr(feature = "vm", test)]
@@ -174,11 +186,18 @@ fn agent(balanced: &Balanced) -> Agent {
 /// Fails unless exactly the measures that `expected` names have moved by the delay, and
 /// all others have stayed.
 #[track_caller]
-fn assert_moved(vip: Vip, before: &Report, after: &Report, expected: impl Fn(u8, &str) -> bool) {
+fn assert_moved(
+    vip: Vip,
+    before: &Report,
+    after: &Report,
+    delay: Duration,
+    expected: impl Fn(u8, &str) -> bool,
+) {
+    let delay_ns = u64::try_from(delay.as_nanos()).expect("delays are short");
     for server in 1..=SERVERS {
         for measure in MEASURES {
             let shift_ns = if expected(server, measure) {
-                DELAY_NS
+                delay_ns
             } else {
                 0
             };

@@ -12,7 +12,7 @@ use ipvs_observer_tests::{
     wait,
 };
 
-use super::{DELAY, DELAY_NS, DELAYED, EACH, SERVERS, assert_shift, latency};
+use super::{DELAYED, DELAYS, EACH, SERVERS, assert_shift, latency};
 
 #[cfg_attr(feature = "vm", test)]
 fn late_replies_past_the_director_move_the_handshake_by_direct_route() {
@@ -45,17 +45,20 @@ fn late_replies_past_the_director_move_the_handshake(vip: Vip, forwarding: Forwa
         .expect("the servers get what the method takes");
     lab.balance(path).expect("the service is added");
     let before = measure(&lab, path);
-    lab.delay_shortcut(DELAYED, DELAY).expect("netem is there");
-    let after = measure(&lab, path);
-    for server in 1..=SERVERS {
-        for (measure, shift_ns) in [
-            ("schedule", 0),
-            ("handshake", if server == DELAYED { DELAY_NS } else { 0 }),
-        ] {
-            let [before, after] =
-                [&before, &after].map(|report| latency(report, vip, server, measure));
-            let what = format!("{measure} of server {server}");
-            assert_shift(&what, before, after, shift_ns);
+    for delay in DELAYS {
+        lab.delay_shortcut(DELAYED, delay).expect("netem is there");
+        let after = measure(&lab, path);
+        let delay_ns = u64::try_from(delay.as_nanos()).expect("delays are short");
+        for server in 1..=SERVERS {
+            for (measure, shift_ns) in [
+                ("schedule", 0),
+                ("handshake", if server == DELAYED { delay_ns } else { 0 }),
+            ] {
+                let [before, after] =
+                    [&before, &after].map(|report| latency(report, vip, server, measure));
+                let what = format!("{measure} of server {server}");
+                assert_shift(&what, before, after, shift_ns);
+            }
         }
     }
 }
