@@ -9,7 +9,7 @@ use ipvs_observer_tests::{
     agent::Agent, proc_ipvs::PacketCounts, report::Report, services::Vip, traffic,
 };
 
-use crate::fixture::{Balanced, assert_latency_count, attached_probes, summary};
+use crate::fixture::{Balanced, attached_probes, summary};
 
 const SERVERS: u8 = 2;
 /// Connections to each server.
@@ -55,7 +55,7 @@ fn packets_of_the_director_itself_and_of_others_do_not_mix() {
             ended(two);
         });
     });
-    assert_each_packet_once(&balanced, packets, &summary);
+    assert_each_packet_once_or_told(&balanced, packets, &summary);
 }
 
 #[cfg_attr(feature = "vm", test)]
@@ -121,11 +121,39 @@ fn observe(balanced: &Balanced, traffic: impl FnOnce()) -> (PacketCounts, Report
 fn assert_each_packet_once(balanced: &Balanced, packets: PacketCounts, summary: &Report) {
     let losses = summary.total_losses().expect("they are shown");
     assert_eq!(losses, [] as [&str; 0]);
+    assert_all_but(0, balanced, packets, summary);
+}
+
+/// Fails unless each value that is missing is told as a call without its return: a task may go on on another CPU inside
+/// of the hook, which is known of no packet before it comes back there.
+#[track_caller]
+fn assert_each_packet_once_or_told(balanced: &Balanced, packets: PacketCounts, summary: &Report) {
+    let losses = summary.total_losses().expect("they are shown");
+    let unpaired = match losses.as_slice() {
+        [] => 0,
+        [loss] => loss
+            .strip_prefix("unpaired: ")
+            .and_then(|count| count.parse().ok())
+            .unwrap_or_else(|| panic!("{loss}")),
+        more => panic!("{more:?}"),
+    };
+    assert!(
+        unpaired * 20 <= packets.incoming,
+        "{unpaired} of {packets:?} are no exception"
+    );
+    assert_all_but(unpaired, balanced, packets, summary);
+}
+
+#[track_caller]
+fn assert_all_but(most: u64, balanced: &Balanced, packets: PacketCounts, summary: &Report) {
     let service = summary
         .service(&balanced.vip.name())
         .expect("the service is shown");
+    let mut missing = 0;
     for measure in ["xmit", "hook"] {
-        assert_latency_count(service, measure, packets.incoming);
+        let latency = service.total_latency(measure).expect("it is shown");
+        assert!(latency.count <= packets.incoming, "{measure}: {latency:?}");
+        missing += packets.incoming - latency.count;
         let of_servers = (1..=SERVERS).map(|server| {
             let server = service
                 .server(balanced.vip.server_address(server))
@@ -135,8 +163,12 @@ fn assert_each_packet_once(balanced: &Balanced, packets: PacketCounts, summary: 
             assert!(latency.count > 0 && latency.count <= incoming, "{server:?}");
             latency.count
         });
-        assert_eq!(of_servers.sum::<u64>(), packets.incoming, "{measure}");
+        assert_eq!(of_servers.sum::<u64>(), latency.count, "{measure}");
     }
+    assert!(
+        missing <= most,
+        "{missing} values are missing and {most} are told"
+    );
     let mean = |measure: &str| {
         let latency = service.total_latency(measure).expect("it is shown");
         latency.sum_ns / latency.count
