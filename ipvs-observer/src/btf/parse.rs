@@ -6,6 +6,8 @@
 
 mod section;
 
+use std::ops::RangeInclusive;
+
 use thiserror::Error;
 
 pub use self::section::Kind;
@@ -117,6 +119,13 @@ impl<'a> Btf<'a> {
     /// How many types there are; they are numbered from 1 to this.
     pub fn n_types(&self) -> u32 {
         u32::try_from(self.places.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The types of the module, or all where there is none.
+    pub fn module_types(&self) -> RangeInclusive<u32> {
+        let base = u32::try_from(self.base_types).unwrap_or(u32::MAX);
+        let first = if base < self.n_types() { base + 1 } else { 1 };
+        first..=self.n_types()
     }
 
     /// Type `id`. `void`, which is 0, is none.

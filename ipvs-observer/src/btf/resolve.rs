@@ -128,6 +128,8 @@ struct Found {
 impl Found {
     fn scan(btf: &Btf<'_>) -> Self {
         let mut found = Self::default();
+        // A function of the kernel that has such a name is another one.
+        let of_ip_vs = btf.module_types();
         for id in 1..=btf.n_types() {
             let Ok(candidate) = btf.get(id) else {
                 continue;
@@ -138,7 +140,7 @@ impl Found {
                         found.structures.entry(structure).or_default().push(id);
                     }
                 }
-            } else if candidate.kind == Kind::Func {
+            } else if candidate.kind == Kind::Func && of_ip_vs.contains(&id) {
                 for function in &FUNCTIONS {
                     if btf.is_named(&candidate, function.name) {
                         found.functions.entry(function.name).or_default().push(id);

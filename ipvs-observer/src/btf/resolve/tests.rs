@@ -286,3 +286,23 @@ fn members_of_anonymous_structures_are_found_at_their_sum() {
     let btf = Btf::parse(&blob, None).unwrap();
     assert_eq!(resolve(&btf).layout.skb, expected);
 }
+
+#[test]
+fn functions_are_those_of_the_module_and_of_the_kernel_only_where_ip_vs_is_built_in() {
+    const NAME: &str = "ip_vs_leave";
+    let mut base = Writer::base();
+    base.function(NAME, 0, &[]);
+    let kernel = base.finish();
+    let mut module = Writer::split(&base);
+    module.function("another", 0, &[]);
+    let module = module.finish();
+    let outcome = |btf: &Btf<'_>| resolve(btf).functions[NAME].clone();
+
+    let built_in = outcome(&Btf::parse(&kernel, None).unwrap());
+    assert!(
+        matches!(built_in, Err(Refusal::Prototype { .. })),
+        "{built_in:?}"
+    );
+    let in_module = outcome(&Btf::parse(&kernel, Some(&module)).unwrap());
+    assert_eq!(in_module, Err(Refusal::NoFunction(NAME)));
+}
