@@ -48,6 +48,13 @@ pub(crate) fn insert(conn: Conn, record: &Connection) -> Result<(), Loss> {
     replace(index, rank, conn.0, record)
 }
 
+/// Whether a record of `conn` would find a place.
+#[inline(always)]
+pub(crate) fn have_room(conn: Conn) -> bool {
+    let (first, second) = buckets(conn);
+    best_place(first).min(best_place(second)) != NO_PLACE
+}
+
 /// Takes the record of `conn` away: both, where two CPUs have made one at the same time.
 #[inline(always)]
 pub(crate) fn remove(conn: Conn) {
@@ -72,8 +79,16 @@ extern "C" fn clear(index: u32, address: u64) -> u32 {
         }
         // SAFETY: as above.
         let slot = unsafe { (*bucket).records[place].slot };
-        // SAFETY: as above; nobody else ends this connection.
-        unsafe { key.write_volatile(FREE) };
+        // The place may have gone to another meanwhile, which then has ended this record.
+        // SAFETY: elements of maps are aligned.
+        let (_, is_freed) = unsafe {
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
+                key, address, FREE,
+            )
+        };
+        if !is_freed {
+            continue;
+        }
         if let Err(loss) = count(slot, Event::RecordEnded) {
             count_loss(loss);
         }
@@ -167,5 +182,6 @@ fn replace(index: u32, rank: u64, address: u64, record: &Connection) -> Result<(
     if before == FREE {
         return Ok(());
     }
+    count_loss(Loss::HalfOpenEvicted);
     count(evicted, Event::RecordEnded)
 }

@@ -120,6 +120,14 @@ impl Conn {
         Ok(fingerprint(address, is_v4, client, service))
     }
 
+    /// By what the fingerprint differs from that which it had before the client's port was known, as `ip_vs_ftp` makes
+    /// connections of which the first packet tells the port (`IP_VS_CONN_F_NO_CPORT`).
+    #[inline(always)]
+    pub(crate) fn late_client_port(self) -> Result<u32, Loss> {
+        let client: u16 = read(self.0, frozen!(LAYOUT.conn.cport.offset))?;
+        Ok(u32::from(client) << 16)
+    }
+
     /// Writes the identity of the real server that the connection goes to, or of the bypass of its service, into a key of
     /// which nothing but its namespace is known.
     #[inline(always)]

@@ -41,6 +41,7 @@ fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
         Event::PersistenceMiss
     } else {
         if conn.observed_netns()?.is_none() {
+            forget_stale(conn);
             return Ok(());
         }
         let slot = track(conn, true);
@@ -50,11 +51,21 @@ fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
         }
         return Ok(());
     };
+    forget_stale(conn);
     // Templates that the sync daemon made are no miss of anybody.
     if flags & IP_VS_CONN_F_SYNC != 0 && flags & IP_VS_CONN_F_TEMPLATE != 0 {
         return Ok(());
     }
     count_for_connection(conn, other)
+}
+
+/// Takes away what a missed end has left at the address of a connection that gets no record now.
+#[inline(always)]
+fn forget_stale(conn: Conn) {
+    if record_of(conn).is_some() {
+        count_loss(Loss::Stale);
+        connections::remove(conn);
+    }
 }
 
 /// `void ip_vs_conn_expire(struct timer_list *t)`, 5.16 to 7.2.
@@ -90,7 +101,6 @@ fn expired_unseen(conn: Conn) -> Result<(), Loss> {
     let Some(slot) = slot_of_server(conn) else {
         return Ok(());
     };
-    count_loss(Loss::HalfOpenEvicted);
     count(slot, Event::Unanswered)
 }
 
@@ -108,7 +118,10 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
     // SAFETY: the connection is unlinked, so no packet of it is in flight on another CPU.
     let record = unsafe { &mut *record };
     let slot = record.slot;
-    if record.fingerprint != conn.fingerprint()? {
+    let fingerprint = conn.fingerprint()?;
+    if record.fingerprint != fingerprint
+        && record.fingerprint != fingerprint ^ conn.late_client_port()?
+    {
         count_loss(Loss::Stale);
         connections::remove(conn);
         return Ok(());
@@ -116,15 +129,17 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
     let unanswered = matches!(record.phase, phase::SYN | phase::SYN_ACK);
     let settled = settle_duration(record);
     let was_reset = conn.state()? == IP_VS_TCP_S_CLOSE && conn.is_tcp()?;
-    if was_reset {
-        count_reset(record)?;
-    }
-    remember(record.fingerprint, slot)?;
+    let reset = if was_reset {
+        count_reset(record)
+    } else {
+        Ok(())
+    };
+    let remembered = remember(record.fingerprint, slot);
     connections::remove(conn);
     if unanswered {
         count(slot, Event::Unanswered)?;
     }
-    settled
+    settled.and(reset).and(remembered)
 }
 
 /// The slot of the server that `conn` goes to; none if its network namespace is not observed.

@@ -115,13 +115,15 @@ extern "C" fn add_event(slot: u32, event: usize) -> u32 {
 const DONE: u32 = 0;
 /// A map does not have the place.
 const NO_PLACE: u32 = 1;
+/// The value is negative: two CPUs have seen two packets in the other order.
+const BACKWARDS: u32 = 2;
 
 #[inline(always)]
 fn done(status: u32) -> Result<(), Loss> {
-    if status == DONE {
-        Ok(())
-    } else {
-        Err(Loss::Map)
+    match status {
+        DONE => Ok(()),
+        BACKWARDS => Err(Loss::Unpaired),
+        _ => Err(Loss::Map),
     }
 }
 
@@ -152,6 +154,9 @@ pub(crate) fn observe(slot: u32, measure: Measure, value_ns: u64) -> Result<(), 
 extern "C" fn add_value(slot: u32, position: u32, base: u32, value_ns: u64) -> u32 {
     if slot == Connection::NO_SLOT {
         return DONE;
+    }
+    if value_ns > i64::MAX.cast_unsigned() {
+        return BACKWARDS;
     }
     let index = place(slot) * frozen!(SETTINGS.measures) + position;
     let grouping_bits = frozen!(SETTINGS.grouping_bits);

@@ -6,7 +6,7 @@ use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 
 use crate::{
-    connections::record_of,
+    connections::{self, record_of},
     forward::{is_timed, pass},
     kread::{
         Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT,
@@ -34,8 +34,11 @@ fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
     let now_ns = now_ns();
     go_on(ctx, record.slot, now_ns);
     let state = conn.state()?;
-    if matches!(state, IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE) {
-        return closed(ctx, conn, record, state, now_ns);
+    if matches!(
+        state,
+        IP_VS_TCP_S_FIN_WAIT | IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE
+    ) {
+        return closing(ctx, conn, record, state, now_ns);
     }
     note_packet(ctx, record, state, now_ns)?;
     if record.phase == phase::DONE {
@@ -98,9 +101,16 @@ fn try_udp(ctx: &ProbeContext) -> Result<(), Loss> {
             record.flags &= !Connection::HALF_OPEN;
             first_byte(record, now_ns)?;
         }
-        (phase::RESPONSE, true) => record.request_ns = now_ns,
+        (phase::RESPONSE, true) => {
+            // The replies may not pass here: a client that goes on is none of a flood.
+            record.flags &= !Connection::HALF_OPEN;
+            record.request_ns = now_ns;
+        }
         (phase::TURNS, client) => turn(record, client, now_ns)?,
-        _ => record.phase = phase::DONE,
+        _ => {
+            record.flags &= !Connection::HALF_OPEN;
+            record.phase = phase::DONE;
+        }
     }
     Ok(())
 }
@@ -117,12 +127,12 @@ fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
     };
     let now_ns = now_ns();
     go_on(ctx, record.slot, now_ns);
+    if record.first_ns != 0 || !from_client(ctx)? {
+        record.flags &= !Connection::HALF_OPEN;
+    }
     start(record, now_ns);
     record.phase = phase::DONE;
     record.last_ns = now_ns;
-    if !from_client(ctx)? {
-        record.flags &= !Connection::HALF_OPEN;
-    }
     Ok(())
 }
 
@@ -166,7 +176,10 @@ fn adopt(conn: Conn, from_client: bool) -> Result<(), Loss> {
     if !is_fresh && !from_client && conn.state()? == IP_VS_TCP_S_SYN_RECV && conn.is_tcp()? {
         return Ok(());
     }
-    track(conn, is_fresh);
+    // One that began without room is known as lost; each of its packets comes here.
+    if is_fresh || connections::have_room(conn) {
+        track(conn, is_fresh);
+    }
     Ok(())
 }
 
@@ -204,6 +217,7 @@ fn advance(
         (phase::TURNS, client) if segment.payload_bytes > 0 => turn(record, client, now_ns),
         (phase::NEW, false) => {
             start(record, now_ns);
+            record.flags &= !Connection::HALF_OPEN;
             record.phase = last_phase();
             Ok(())
         }
@@ -214,6 +228,7 @@ fn advance(
 fn first_packet(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
     start(record, now_ns);
     if !segment.is_syn() {
+        record.flags &= !Connection::HALF_OPEN;
         record.phase = phase::DONE;
         return Ok(());
     }
@@ -306,12 +321,12 @@ fn last_phase() -> u8 {
     }
 }
 
-/// A packet of a connection that the previous one closed.
+/// A packet of a connection of which at least one side has had enough.
 ///
-/// A SYN opens the same `ip_vs_conn` again where it is persistent or `net.ipv4.vs.conn_reuse_mode` is 0: that is a
-/// connection of its own.
+/// A SYN opens the same `ip_vs_conn` again where it is persistent, or `net.ipv4.vs.conn_reuse_mode` is 0, or IPVS does not
+/// see the replies, without which it leaves `FIN_WAIT` for nothing else: that is a connection of its own.
 #[inline(never)]
-fn closed(
+fn closing(
     ctx: &ProbeContext,
     conn: Conn,
     record: &mut Connection,
@@ -321,19 +336,34 @@ fn closed(
     if state == IP_VS_TCP_S_CLOSE {
         count_reset(record)?;
     }
-    if from_client(ctx)? {
+    let is_half_closed = state == IP_VS_TCP_S_FIN_WAIT;
+    let from_client = from_client(ctx)?;
+    if from_client || (is_half_closed && record.phase != phase::DONE) {
         let segment = Segment::read(ctx, conn)?;
-        if segment.is_syn() {
-            settle_duration(record)?;
-            *record = Connection::fresh(record.slot, record.fingerprint);
-            record.flags |= Connection::HALF_OPEN;
-            first_packet(record, &segment, now_ns)?;
-            record.last_ns = now_ns;
-            return Ok(());
+        if from_client && segment.is_syn() {
+            return reopen(record, &segment, now_ns);
+        }
+        if is_half_closed {
+            note_packet(ctx, record, state, now_ns)?;
+            return advance(record, from_client, &segment, now_ns);
         }
     }
     note_packet(ctx, record, state, now_ns)?;
+    if is_half_closed {
+        return Ok(());
+    }
     settle_duration(record)
+}
+
+/// Begins the next connection of the same client and ports.
+#[inline(always)]
+fn reopen(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
+    settle_duration(record)?;
+    *record = Connection::fresh(record.slot, record.fingerprint);
+    record.flags |= Connection::HALF_OPEN;
+    first_packet(record, segment, now_ns)?;
+    record.last_ns = now_ns;
+    Ok(())
 }
 
 /// Counts the RST that closed an established connection, once.

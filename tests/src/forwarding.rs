@@ -126,7 +126,7 @@ impl Path {
     }
 
     /// The port of the service and of its real servers.
-    const fn port(self) -> u16 {
+    pub const fn port(self) -> u16 {
         match self.transport {
             // The other service of UDP.
             Transport::OnePacket => PORT + 1,

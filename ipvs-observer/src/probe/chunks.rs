@@ -55,6 +55,11 @@ impl Chunks {
         self.chunks.len() < self.sizes.max_chunks as usize
     }
 
+    /// Stays as large as it is.
+    pub(super) fn stop_growing(&mut self) {
+        self.sizes.max_chunks = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+    }
+
     /// Adds a chunk and gives its slots to the programs.
     pub(super) fn grow(&mut self, ebpf: &mut Ebpf) -> Result<(), LoadError> {
         let first = u32::try_from(self.slots()).unwrap_or(u32::MAX);

@@ -21,10 +21,13 @@ use super::{
     mapped::MappedArray,
     slots,
 };
-use crate::model::{
-    activity::{Activity, combine},
-    latency::Distribution,
-    sample::ServerId,
+use crate::{
+    error::one_line,
+    model::{
+        activity::{Activity, combine},
+        latency::Distribution,
+        sample::ServerId,
+    },
 };
 
 /// The slots of all servers with what was last read of them.
@@ -99,8 +102,10 @@ impl Servers {
         for slot in host_slot + 1..self.known.len() {
             let known = &mut self.known[slot];
             if known.id.is_none() {
+                // The mark before the rest, which it was written after.
+                let written: u16 = self.keys.read_at(slot, offset_of!(ServerKey, written));
                 let key: ServerKey = self.keys.read_at(slot, 0);
-                known.id = server_id(&key);
+                known.id = if written == 0 { None } else { server_id(&key) };
             }
             let Some(id) = known.id else {
                 continue;
@@ -136,7 +141,7 @@ impl Servers {
         netns: u32,
         table: &BTreeSet<ServerId>,
     ) -> Result<(), LoadError> {
-        self.grow(ebpf, table.len())?;
+        self.grow(ebpf, table.len());
         let known: BTreeSet<_> = self.known.iter().filter_map(|known| known.id).collect();
         for (service, _) in table.iter().filter(|(_, server)| server.is_none()) {
             if !known.contains(&(*service, None)) {
@@ -159,7 +164,8 @@ impl Servers {
                 continue;
             };
             let made = known.counters.get(Event::RecordMade);
-            let tracked = made.wrapping_sub(known.counters.get(Event::RecordEnded));
+            // What is read of two CPUs is not of one instant, so that an end may come before its beginning.
+            let tracked = made.saturating_sub(known.counters.get(Event::RecordEnded));
             let is_gone = !table.contains(&id);
             let is_idle = tracked == 0 && is_gone;
             self.have_left |= tracked > 0 && is_gone;
@@ -186,13 +192,18 @@ impl Servers {
     }
 
     /// Adds chunks until a good part of one is free besides `configured` slots, as far as memory allows.
-    fn grow(&mut self, ebpf: &mut Ebpf, configured: usize) -> Result<(), LoadError> {
+    fn grow(&mut self, ebpf: &mut Ebpf, configured: usize) {
         const RESERVE: usize = CHUNK_SLOTS as usize / 2;
         let used = self.known.iter().filter(|known| known.id.is_some()).count();
         while used.max(configured) + RESERVE > self.chunks.slots() && self.chunks.can_grow() {
-            self.chunks.grow(ebpf)?;
+            if let Err(error) = self.chunks.grow(ebpf) {
+                self.chunks.stop_growing();
+                log::warn!(
+                    "more real servers count in their services from now on: {}",
+                    one_line(&error)
+                );
+            }
         }
-        Ok(())
     }
 
     /// Adds chunks until there are `chunks`, as far as memory allows.

@@ -8,7 +8,15 @@ use std::{
 };
 
 use anyhow::Result;
-use ipvs_observer_tests::{director::Lab, ipvs_admin, services::Vip, traffic, wait};
+use ipvs_observer_tests::{
+    application::Transport,
+    director::Lab,
+    forwarding::{Forwarding, Path, Replies},
+    ipvs_admin,
+    services::Vip,
+    traffic::{self, Server},
+    wait,
+};
 use socket2::{Domain, Socket, Type};
 
 use crate::fixture::{agent, assert_latency_count, assert_total, summary};
@@ -72,4 +80,45 @@ fn connect(target: SocketAddr) -> io::Result<TcpStream> {
     socket.bind(&SocketAddr::from(([0, 0, 0, 0], PORT)).into())?;
     socket.connect(&target.into())?;
     Ok(socket.into())
+}
+
+/// Without its replies IPVS leaves a closed connection in `FIN_WAIT`, whatever `net.ipv4.vs.conn_reuse_mode` says.
+#[cfg_attr(feature = "vm", test)]
+fn a_client_that_comes_again_past_the_director_is_measured_again() {
+    let path = Path {
+        vip: Vip::V4,
+        transport: Transport::Tcp,
+        forwarding: Forwarding::DirectRoute(Replies::Avoid),
+    };
+    let lab = Lab::new(1).expect("the lab is built");
+    lab.equip(path.vip, path.forwarding)
+        .expect("the server gets what the method takes");
+    lab.balance(path).expect("the service is added");
+    let target = SocketAddr::new(path.vip.address().ip(), path.port());
+    let _application =
+        Server::start(lab.server(1), target, Duration::ZERO).expect("the application starts");
+    lab.client()
+        .set_sysctl("net/ipv4/tcp_tw_reuse", "1")
+        .expect("it is set");
+    let agent = agent(&lab);
+    for _ in 0..2 {
+        lab.client()
+            .run(|| session(target))
+            .expect("the session is answered");
+        lab.quiesce().expect("the director becomes idle");
+    }
+
+    let summary = summary(agent);
+    let service = summary
+        .service(&path.id().to_string())
+        .expect("it is shown");
+    let server = service
+        .server(path.server_address(1))
+        .expect("the server is shown");
+    assert_total(server, "scheduled", 1);
+    assert_total(server, "established", 2);
+    assert_latency_count(server, "handshake", 2);
+    for counter in ["preexisting", "unanswered", "syn_repeated"] {
+        assert_total(server, counter, 0);
+    }
 }
