@@ -175,7 +175,7 @@ impl Observer {
         let readings = self.probes.drain();
         let live = self.probes.live();
         let (namespaces, table_took) = self.scope.read(&self.kernel, &places, &packets, live)?;
-        let namespaces = all_read_or_torn(namespaces, &places)?;
+        let namespaces = all_read_or_torn(namespaces, self.ledger.namespaces())?;
         self.probes.follow(&namespaces)?;
         let is_sweeping = self.sweeps.is_due(&namespaces);
         self.adapt(&namespaces, is_sweeping);

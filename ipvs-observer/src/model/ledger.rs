@@ -104,6 +104,11 @@ impl Ledger {
         ledger
     }
 
+    /// The network namespaces of the newest sample.
+    pub const fn namespaces(&self) -> &BTreeMap<Netns, Namespace> {
+        &self.namespaces
+    }
+
     /// From the next window on, what is measured is that of `run`.
     pub fn go_on_as(&mut self, run: Arc<Run>) {
         self.run = run;

@@ -162,24 +162,6 @@ impl Places {
         shown.into_values().collect()
     }
 
-    /// What stands for a table that could not be read this time: one of which every entry may be missing.
-    fn unread(&self, netns: Netns) -> NamespaceSample {
-        let name = match self {
-            Self::Own(_) => None,
-            Self::All(namespaces) => namespaces.get(&netns).and_then(|found| found.name.clone()),
-        };
-        NamespaceSample {
-            namespace: Namespace {
-                name,
-                ..Namespace::default()
-            },
-            table: Table {
-                torn: true,
-                ..Table::default()
-            },
-        }
-    }
-
     /// Does `work` in each.
     fn each<T: Send>(
         &self,
@@ -215,10 +197,11 @@ pub(super) fn all_read(outcomes: Outcomes) -> Result<Namespaces, RunError> {
     read.map(|(netns, outcome)| Ok((netns, outcome?))).collect()
 }
 
-/// The same, but a table that cannot be read this time is taken for torn, and said.
+/// The same, but a table that cannot be read this time is said, and taken for one of which every entry may be missing, in a
+/// namespace that is as it was `known` before.
 pub(super) fn all_read_or_torn(
     outcomes: Outcomes,
-    places: &Places,
+    known: &BTreeMap<Netns, Namespace>,
 ) -> Result<Namespaces, RunError> {
     let read = outcomes.into_iter().map(|(netns, outcome)| match outcome {
         Err(
@@ -226,7 +209,14 @@ pub(super) fn all_read_or_torn(
         ) => Err(error),
         Err(error) => {
             log::warn!("{}", one_line(&error));
-            Ok((netns, places.unread(netns)))
+            let unread = NamespaceSample {
+                namespace: known.get(&netns).cloned().unwrap_or_default(),
+                table: Table {
+                    torn: true,
+                    ..Table::default()
+                },
+            };
+            Ok((netns, unread))
         }
         Ok(sample) => Ok((netns, sample)),
     });
@@ -265,8 +255,11 @@ fn circumstances(kernel: &Kernel, ipvs: &mut Ipvs) -> Circumstances {
 
 #[cfg(test)]
 mod tests {
-    use super::{Packets, packets_between};
-    use crate::model::id::Netns;
+    use super::{Packets, all_read, all_read_or_torn, packets_between};
+    use crate::{
+        ipvs::netlink::NetlinkError,
+        model::{id::Netns, snapshot::Namespace},
+    };
 
     const OWN: Netns = Netns(1);
     const OTHER: Netns = Netns(2);
@@ -299,6 +292,23 @@ mod tests {
         assert_eq!(between(&[(OWN, None)], &[(OWN, Some(1))]), None);
         assert_eq!(between(&[(OWN, Some(1))], &[(OWN, None)]), None);
         assert_eq!(between(&[(OWN, Some(2))], &[(OWN, Some(1))]), None);
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_is_torn_in_a_namespace_that_is_still_what_it_was() {
+        let blue = Namespace {
+            name: Some("blue".to_owned()),
+            ..Namespace::default()
+        };
+        let known = [(OWN, blue.clone())].into();
+        let lost = |netns| (netns, Err(NetlinkError::Lost { request: "ask" }.into()));
+        let read = all_read_or_torn([lost(OWN), lost(OTHER)].into(), &known).unwrap();
+        assert_eq!(read[&OWN].namespace, blue);
+        assert_eq!(read[&OTHER].namespace, Namespace::default());
+        assert!(read.values().all(|read| read.table.torn));
+        let gone = || [(OWN, Err(NetlinkError::NotLoaded.into()))].into();
+        assert!(all_read_or_torn(gone(), &known).is_err());
+        assert!(all_read([lost(OWN)].into()).is_err());
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub(super) fn whole_run(n_servers: u16) -> Snapshot {
 
 /// The same in one of several namespaces, `blue`, and a quiet service with the same address in one without a name.
 pub(super) fn of_all_netns() -> Snapshot {
-    let mut snapshot = window(1);
+    let mut snapshot = window(2);
     let mut run = Run::clone(&snapshot.run);
     run.all_netns = true;
     snapshot.run = Arc::new(run);

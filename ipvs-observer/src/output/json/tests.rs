@@ -191,7 +191,7 @@ fn of_several_namespaces_each_service_says_in_which_it_is_and_each_has_its_setti
             (&web, &unnamed, None)
         ]
     );
-    assert_eq!(services[0]["counters"]["scheduled"], 100);
+    assert_eq!(services[0]["counters"]["scheduled"], 107);
     assert_eq!(services[2]["counters"]["scheduled"], 0);
     let settings = json!({ "run_estimation": 1 });
     assert_eq!(

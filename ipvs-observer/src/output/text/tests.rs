@@ -129,9 +129,11 @@ fn of_several_namespaces_every_row_says_in_which_it_is() {
         [
             "TCP 192.0.2.1:80 wlc   netns blue (4026531840)",
             "  -> 10.0.0.1:8080 blue",
+            "  -> 10.0.0.2:8080 blue",
             "FWM 47 IPv6 wlc   netns blue (4026531840)",
             "TCP 192.0.2.1:80 wlc   netns 4026532201",
             "  -> 10.0.0.1:8080 4026532201",
+            "  -> 10.0.0.2:8080 4026532201",
         ],
         "{block}"
     );
