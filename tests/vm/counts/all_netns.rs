@@ -152,23 +152,33 @@ fn connections_that_are_older_than_the_agent_are_looked_at_in_each_namespace() {
     let (one, two) = (Twin::new("one-"), Twin::new("two-"));
     let mut streams = one.open(3);
     streams.extend(two.open(7));
+    // Without records nothing else would keep a connection from being counted in each file that shows it.
+    let agent = start(&one.lab, &["--all-netns", "--states"]);
+    assert_open(&agent, [(&one, 3, 0), (&two, 7, 0)]);
+    drop(agent);
     let agent = start(&one.lab, &["--all-netns", "--seed", "--states"]);
-    let report = agent.await_report("the first window", |_| true);
-    let report = report.expect("there is one");
-    for (twin, connections) in [(&one, 3), (&two, 7)] {
-        let service = twin.row_in(&report).expect("the service is shown");
-        let server = service.server(VIP.server_address(1));
-        let server = server.expect("the server is shown");
-        assert_total(server, "preexisting", connections);
-        assert_total(server, "record_made", connections);
-        let open = [("established".to_owned(), connections)].into();
-        assert_eq!(server.tcp_states(), Some(open));
-    }
+    assert_open(&agent, [(&one, 3, 3), (&two, 7, 7)]);
     for stream in &mut streams {
         exchange(stream).expect("every request is answered");
     }
     let losses = summary(agent).total_losses();
     assert_eq!(losses.expect("they are shown"), [""; 0]);
+}
+
+/// Fails unless each director's server has so many open connections, and records made at the start.
+#[track_caller]
+fn assert_open(agent: &Agent, expected: [(&Twin, u64, u64); 2]) {
+    let report = agent.await_report("a window", |_| true);
+    let report = report.expect("there is one");
+    for (twin, connections, seeded) in expected {
+        let service = twin.row_in(&report).expect("the service is shown");
+        let server = service.server(VIP.server_address(1));
+        let server = server.expect("the server is shown");
+        assert_total(server, "preexisting", seeded);
+        assert_total(server, "record_made", seeded);
+        let open = [("established".to_owned(), connections)].into();
+        assert_eq!(server.tcp_states(), Some(open));
+    }
 }
 
 #[cfg_attr(feature = "vm", test)]
