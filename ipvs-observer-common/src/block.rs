@@ -51,6 +51,10 @@ pub struct Control {
     pub sweep: u32,
     /// Whether that sweep makes the records that connections lack, and counts nothing.
     pub is_seeding: u32,
+    /// Inode number of the network namespace whose connections the sweep is about now.
+    pub netns: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
 }
 
 /// Why a program gave up on an event; the index of its count in a [`CpuBlock`].
@@ -150,7 +154,7 @@ mod pod {
     unsafe impl aya::Pod for Extremes {}
     // SAFETY: the type is `repr(C)` of `u64` only, and every bit pattern is valid.
     unsafe impl aya::Pod for Summary {}
-    // SAFETY: the type is `repr(C)` of a `u64` and two `u32`, and every bit pattern is valid.
+    // SAFETY: the type is `repr(C)` of a `u64` and four `u32`, and every bit pattern is valid.
     unsafe impl aya::Pod for Control {}
     // SAFETY: the type is `repr(C)` of unsigned integers, its size above leaves no padding, and every bit pattern is valid.
     unsafe impl aya::Pod for Fine {}

@@ -21,7 +21,7 @@ const SEQ_START_TOKEN: u64 = 1;
 
 /// `static int ip_vs_conn_seq_show(struct seq_file *seq, void *v)`, 5.16 to 7.2.
 ///
-/// Before 7.1 the connections of all network namespaces come here, and those of others are not printed.
+/// Before 7.1 the connections of all network namespaces come here, and those of others than the reader's are not printed.
 #[kprobe]
 fn ip_vs_conn_seq_show(ctx: ProbeContext) -> u32 {
     settle(try_show(&ctx))
@@ -33,10 +33,10 @@ fn try_show(ctx: &ProbeContext) -> Result<(), Loss> {
         return Ok(());
     }
     let conn = Conn(conn);
-    if conn.flags()? & IP_VS_CONN_F_TEMPLATE != 0 || conn.observed_netns()?.is_none() {
+    let control = CONTROL.get(0).ok_or(Loss::Map)?;
+    if conn.flags()? & IP_VS_CONN_F_TEMPLATE != 0 || conn.observed_netns()? != Some(control.netns) {
         return Ok(());
     }
-    let control = CONTROL.get(0).ok_or(Loss::Map)?;
     if control.is_seeding != 0 {
         seed(conn)
     } else {

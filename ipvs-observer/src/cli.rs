@@ -204,6 +204,9 @@ pub struct TopArguments {
     /// Print one window and end.
     #[arg(long)]
     pub once: bool,
+    /// Observe all network namespaces of this host, those that come and go included, and label each row by its own.
+    #[arg(long)]
+    pub all_netns: bool,
     /// Order of the real servers, the largest first; a measure stands for its 99th percentile [default: name].
     #[arg(long, value_enum, value_name = "COLUMN")]
     pub sort: Option<SortColumn>,

@@ -345,6 +345,16 @@ mod tests {
     }
 
     #[test]
+    fn one_network_namespace_is_observed_or_all() {
+        assert!(!resolve("ipvs-observer top -N blue").unwrap().all_netns);
+        assert!(resolve("ipvs-observer top --all-netns").unwrap().all_netns);
+        assert!(matches!(
+            resolve("ipvs-observer top --all-netns -N blue"),
+            Err(ConfigError::Conflict("--all-netns", "--netns"))
+        ));
+    }
+
+    #[test]
     fn services_and_servers_are_selected_in_ipvsadms_grammar() {
         let config = resolve("ipvs-observer top -t 192.0.2.1:80 -f 47 -6 -r 10.0.0.1:*").unwrap();
         assert_eq!(

@@ -1,5 +1,6 @@
 //! The run: starts the sources, takes a sample for each window, hands snapshots on, ends cleanly.
 
+mod namespaces;
 mod sweeps;
 
 use std::{fs, future::pending, mem, sync::Arc};
@@ -9,7 +10,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::sweeps::Sweeps;
+use self::{
+    namespaces::{Packets, Places, Scope, all_read, all_read_or_torn, packets_between},
+    sweeps::Sweeps,
+};
 use crate::{
     btf::{
         parse::Btf,
@@ -18,20 +22,16 @@ use crate::{
     clock,
     config::{Measuring, Top},
     error::{RunError, one_line},
-    ipvs::{
-        netlink::{Ipvs, NetlinkError},
-        table::Table,
-    },
     kernel::{Capabilities, Kernel},
     model::{
-        circumstances::Circumstances,
+        id::Netns,
         ledger::Ledger,
-        sample::Sample,
+        sample::{Namespaces, Sample},
         snapshot::{RefusedProbe, Run, Snapshot},
         states::Sweep,
     },
     output::{Format, stdout::Stdout},
-    probe::{LiveCounters, LiveRequest, LoadError, Probes, ProgramLog, Request},
+    probe::{Entering, LiveRequest, LoadError, Probes, ProgramLog, Request},
     signals::{Ending, Signals},
 };
 
@@ -60,11 +60,11 @@ pub async fn run(config: Top) -> Result<Ending, RunError> {
 #[derive(Debug)]
 struct Observer {
     kernel: Kernel,
-    ipvs: Ipvs,
+    scope: Scope,
     probes: Probes,
     ledger: Ledger,
-    /// IPVS's count at the last reading, if there was one.
-    packets: Option<u64>,
+    /// IPVS's counts at the last reading.
+    packets: Packets,
     sweeps: Sweeps,
 }
 
@@ -72,45 +72,53 @@ impl Observer {
     fn start(config: &Top) -> Result<Self, RunError> {
         let kernel = Kernel::at("/");
         let capabilities = kernel.capabilities()?;
-        let missing = capabilities.missing();
+        let mut missing = capabilities.missing();
+        if config.all_netns {
+            missing.extend(capabilities.missing_for_all_namespaces());
+        }
         if !missing.is_empty() {
             return Err(RunError::NotPermitted(missing));
         }
-        let mut ipvs = Ipvs::open()?;
+        let mut scope = Scope::new(&kernel, config.all_netns)?;
         if !kernel.has_btf() {
             return Err(RunError::NoBtf);
         }
-        let table = ipvs.table(&mut |_, _| None)?;
-        config.selection.check(&table)?;
-        let mut probes = start_probes(&kernel, &table, &config.measuring)
+        let places = scope.find(&kernel);
+        let (namespaces, _) = scope.read(&kernel, &places, &Packets::new(), None)?;
+        let namespaces = all_read(namespaces)?;
+        let tables = namespaces.values().map(|read| &read.table);
+        config
+            .selection
+            .check(&tables.flat_map(|table| &table.services))?;
+        let mut probes = start_probes(&kernel, scope.netns(), &namespaces, &config.measuring)
             .map_err(|error| refused_perf_events(error, &kernel, capabilities))?;
-        let run = run_of(&probes);
+        let run = run_of(&probes, config.all_netns);
         tell(&run);
         let mut sweeps = Sweeps::new(&run.kernel, config.states);
+        let packets = places.packets(&kernel)?;
         // Again, since the counters are live now.
-        let table = read_table(&mut ipvs, &mut probes)?;
+        let (namespaces, _) = scope.read(&kernel, &places, &packets, probes.live())?;
+        let namespaces = all_read(namespaces)?;
         let at = clock::now();
-        let packets = read_packets(&kernel);
+        let packets = places.packets(&kernel)?;
         // What passed while the probes were being attached was seen by some of them only.
         drop(probes.drain());
-        probes.follow(&table)?;
+        probes.follow(&namespaces)?;
         if config.explain {
             probes.count_own_cost();
         }
-        let is_sweeping = config.seed || sweeps.is_due(&table);
-        let refusal = config.seed.then(|| sweeps.refusal(&table));
+        let is_sweeping = config.seed || sweeps.is_due(&namespaces);
         let mut observer = Self {
             kernel,
-            ipvs,
+            scope,
             probes,
-            ledger: Ledger::new(Arc::new(run), at, table),
+            ledger: Ledger::new(Arc::new(run), at, namespaces.clone()),
             packets,
             sweeps,
         };
-        let circumstances = observer.circumstances();
-        observer.adapt(&circumstances, is_sweeping);
-        if let Some(refusal) = refusal {
-            seed(&observer.kernel, &mut observer.probes, refusal);
+        observer.adapt(&namespaces, is_sweeping);
+        if config.seed {
+            observer.seed(&places, &namespaces);
         }
         Ok(observer)
     }
@@ -161,31 +169,31 @@ impl Observer {
     }
 
     fn window(&mut self, config: &Top, is_final: bool, missed: u64) -> Result<Snapshot, RunError> {
+        let places = self.scope.find(&self.kernel);
         let at = clock::now();
-        let packets = read_packets(&self.kernel);
-        let before = mem::replace(&mut self.packets, packets);
+        let packets = places.packets(&self.kernel)?;
         let readings = self.probes.drain();
-        let began = clock::now().monotonic;
-        let table = self.table()?;
-        let took = clock::now().monotonic.saturating_sub(began);
-        if !table.torn {
-            self.probes.follow(&table)?;
-        }
-        let circumstances = self.circumstances();
-        let is_sweeping = self.sweeps.is_due(&table);
-        self.adapt(&circumstances, is_sweeping);
-        let sweep = if is_sweeping { self.sweep() } else { None };
+        let live = self.probes.live();
+        let (namespaces, table_took) = self.scope.read(&self.kernel, &places, &packets, live)?;
+        let namespaces = all_read_or_torn(namespaces, self.ledger.namespaces())?;
+        self.probes.follow(&namespaces)?;
+        let is_sweeping = self.sweeps.is_due(&namespaces);
+        self.adapt(&namespaces, is_sweeping);
+        let sweep = if is_sweeping {
+            self.sweep(&places, &namespaces)
+        } else {
+            None
+        };
+        let before = mem::replace(&mut self.packets, packets);
+        let seen = readings.servers.keys().map(|&(netns, ..)| netns);
         let sample = Sample {
             at,
+            packets: packets_between(&before, &self.packets, seen),
             readings,
-            table,
-            table_took: took,
-            packets: packets
-                .zip(before)
-                .and_then(|(now, before)| now.checked_sub(before)),
+            namespaces,
+            table_took,
             own_cost: self.probes.own_cost(),
             sweep,
-            circumstances,
         };
         let mut snapshot = self.ledger.advance(sample, is_final, missed);
         snapshot.select(&config.selection);
@@ -193,20 +201,23 @@ impl Observer {
     }
 
     /// Attaches and detaches what is seldom asked for; what is refused only now is not counted from now on.
-    fn adapt(&mut self, circumstances: &Circumstances, is_sweeping: bool) {
-        let refused = self.probes.adapt(circumstances, is_sweeping);
+    fn adapt(&mut self, namespaces: &Namespaces, is_sweeping: bool) {
+        let refused = self.probes.adapt(namespaces, is_sweeping);
         if refused.is_empty() {
             return;
         }
         tell_refused(refused);
-        self.ledger.go_on_as(Arc::new(run_of(&self.probes)));
+        let is_all = self.scope.netns().is_none();
+        self.ledger.go_on_as(Arc::new(run_of(&self.probes, is_all)));
     }
 
     /// All connections by server; `None` if they cannot be looked at.
-    fn sweep(&mut self) -> Option<Sweep> {
+    fn sweep(&mut self, places: &Places, namespaces: &Namespaces) -> Option<Sweep> {
         let kernel = &self.kernel;
         let began = clock::now().monotonic;
-        let found = self.probes.sweep(began, || kernel.show_connections())?;
+        let found = self.probes.sweep(began, |entering| {
+            places.show_connections(kernel, namespaces, entering)
+        })?;
         let servers = found
             .inspect_err(|error| log::warn!("connections are not shown: {}", one_line(error)))
             .ok()?;
@@ -216,61 +227,28 @@ impl Observer {
         })
     }
 
-    /// What cannot be read is not known to bite.
-    fn circumstances(&mut self) -> Circumstances {
-        let info = self.ipvs.info();
-        let settings = self.kernel.settings();
-        Circumstances {
-            settings: settings.unwrap_or_default(),
-            connection_table_size: info.ok().map(|info| info.connection_table_size),
-        }
-    }
-
-    /// The table; one that cannot be read this time is one of which every entry may be missing.
-    fn table(&mut self) -> Result<Table, RunError> {
-        match read_table(&mut self.ipvs, &mut self.probes) {
-            Err(error @ (NetlinkError::NotLoaded | NetlinkError::NotPermitted { .. })) => {
-                Err(error.into())
-            }
-            Err(error) => {
-                log::warn!("{}", one_line(&error));
-                Ok(Table {
-                    torn: true,
-                    ..Table::default()
-                })
-            }
-            Ok(table) => Ok(table),
-        }
+    /// Makes the connections known that are older than the probes; without it each is known from its next packet on.
+    fn seed(&mut self, places: &Places, namespaces: &Namespaces) {
+        let kernel = &self.kernel;
+        let show = |entering: Entering<'_>| places.show_connections(kernel, namespaces, entering);
+        let reason = match self.sweeps.refusal(namespaces) {
+            Some(reason) => reason,
+            None => match self.probes.seed(show) {
+                Some(Ok(())) => return,
+                Some(Err(error)) => one_line(&error),
+                None => "ip_vs_conn_seq_show is not probed".to_owned(),
+            },
+        };
+        log::warn!("--seed is left out: {reason}");
     }
 }
 
-/// Makes the connections known that are older than the probes; without it each is known from its next packet on.
-fn seed(kernel: &Kernel, probes: &mut Probes, refusal: Option<String>) {
-    let reason = match refusal {
-        Some(reason) => reason,
-        None => match probes.seed(|| kernel.show_connections()) {
-            Some(Ok(())) => return,
-            Some(Err(error)) => one_line(&error),
-            None => "ip_vs_conn_seq_show is not probed".to_owned(),
-        },
-    };
-    log::warn!("--seed is left out: {reason}");
-}
-
-/// The table, with live counters where the probes give them.
-fn read_table(ipvs: &mut Ipvs, probes: &mut Probes) -> Result<Table, NetlinkError> {
-    ipvs.table(&mut LiveCounters::reader(probes.live()))
-}
-
-/// Coverage is a comfort, not a condition: without the counts it is not known.
-fn read_packets(kernel: &Kernel) -> Option<u64> {
-    kernel
-        .packets()
-        .inspect_err(|error| log::info!("probe coverage is not known: {error}"))
-        .ok()
-}
-
-fn start_probes(kernel: &Kernel, table: &Table, measuring: &Measuring) -> Result<Probes, RunError> {
+fn start_probes(
+    kernel: &Kernel,
+    netns: Option<Netns>,
+    namespaces: &Namespaces,
+    measuring: &Measuring,
+) -> Result<Probes, RunError> {
     let images = kernel.btf()?;
     let btf = Btf::parse(&images.base, images.ip_vs.as_deref())?;
     let resolved = resolve(&btf);
@@ -278,15 +256,10 @@ fn start_probes(kernel: &Kernel, table: &Table, measuring: &Measuring) -> Result
     if images.ip_vs.is_none() && !resolved.functions.values().any(is_known) {
         return Err(RunError::NoModuleBtf);
     }
-    let netns = kernel.network_namespace()?;
-    let configured: usize = table
-        .services
-        .iter()
-        .map(|service| 1 + service.destinations.len())
-        .sum();
+    let services = namespaces.values().flat_map(|read| &read.table.services);
+    let configured: usize = services.map(|service| 1 + service.destinations.len()).sum();
     let request = Request {
-        // The kernel's inode numbers of namespaces are `unsigned int`.
-        netns: u32::try_from(netns).unwrap_or_default(),
+        netns,
         measures: measuring.measures.clone(),
         memory_bytes: measuring.memory_bytes,
         connections: measuring.connections,
@@ -307,7 +280,7 @@ fn refused_perf_events(error: RunError, kernel: &Kernel, capabilities: Capabilit
 }
 
 /// What is measured on this host.
-fn run_of(probes: &Probes) -> Run {
+fn run_of(probes: &Probes, all_netns: bool) -> Run {
     let uname = rustix::system::uname();
     Run {
         host: uname.nodename().to_string_lossy().into_owned(),
@@ -316,6 +289,7 @@ fn run_of(probes: &Probes) -> Run {
         events: probes.events(),
         refused_probes: probes.refused(),
         no_live: probes.no_live(),
+        all_netns,
     }
 }
 

@@ -63,14 +63,20 @@ pub struct Lab {
 impl Lab {
     /// Builds the namespaces and links and waits until every path carries packets.
     pub fn new(servers: u8) -> Result<Self> {
+        Self::with_prefix("", servers)
+    }
+
+    /// The same with names that begin with `prefix`, for a second lab beside the first: all of its addresses are the same.
+    pub fn with_prefix(prefix: &str, servers: u8) -> Result<Self> {
+        let netns = |name: &str| Netns::new(&format!("{prefix}{name}"));
         for module in MODULES {
             modules::load(module)?;
         }
         let lab = Self {
-            client: Netns::new("client")?,
-            director: Netns::new("director")?,
+            client: netns("client")?,
+            director: netns("director")?,
             servers: (1..=servers)
-                .map(|server| Netns::new(&format!("rs{server}")))
+                .map(|server| netns(&format!("rs{server}")))
                 .collect::<Result<_>>()?,
         };
         lab.connect_client()?;

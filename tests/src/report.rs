@@ -176,6 +176,13 @@ impl Report {
             .with_context(|| format!("no service {name} in {}", self.value))
     }
 
+    /// The same in the network namespace shown as `netns`.
+    pub fn service_in(&self, netns: &str, name: &str) -> Result<Row<'_>> {
+        self.services()?
+            .find(|row| row.netns_name() == Some(netns) && row.service_name().ok() == Some(name))
+            .with_context(|| format!("no service {name} of {netns} in {}", self.value))
+    }
+
     /// All services, as listed.
     pub fn services(&self) -> Result<impl Iterator<Item = Row<'_>>> {
         rows(&self.value, "services")
@@ -244,6 +251,11 @@ impl<'a> Row<'a> {
     /// The name of a service.
     pub fn service_name(self) -> Result<&'a str> {
         text(self.value, "service")
+    }
+
+    /// The name of a service's network namespace, where several are observed.
+    pub fn netns_name(self) -> Option<&'a str> {
+        self.value.get("netns_name").and_then(Value::as_str)
     }
 
     /// The address of a service or a real server.

@@ -1,6 +1,7 @@
 //! Numbers that are known beforehand or that the kernel counts too: every one must be
 //! met exactly.
 
+mod all_netns;
 mod bad_input;
 mod bypass;
 mod connections;

@@ -41,6 +41,8 @@ pub struct Top {
     pub duration: Option<Duration>,
     /// Whether the run ends with the first window.
     pub once: bool,
+    /// Whether all network namespaces are observed.
+    pub all_netns: bool,
     /// Whether one screen tells where time goes, and nothing else.
     pub explain: bool,
     /// What is shown.
@@ -104,6 +106,9 @@ impl Top {
         common: &CommonArguments,
         file: &File,
     ) -> Result<Self, ConfigError> {
+        if top.all_netns && common.netns.is_some() {
+            return Err(ConfigError::Conflict("--all-netns", "--netns"));
+        }
         let interval = common.interval.as_ref().or(file.interval.as_ref());
         let duration = common.duration.as_ref().or(file.duration.as_ref());
         let rows = top.rows.or(file.rows).unwrap_or(DEFAULT_ROWS);
@@ -125,6 +130,7 @@ impl Top {
             interval,
             duration,
             once: top.once,
+            all_netns: top.all_netns,
             explain: top.explain,
             selection,
             output: top.output.or(file.output).unwrap_or_default(),

@@ -66,6 +66,11 @@ impl Capabilities {
             .collect()
     }
 
+    /// What observing all network namespaces takes besides, and is not among them.
+    pub fn missing_for_all_namespaces(self) -> Option<Capability> {
+        (!self.has(Capability::SysAdmin)).then_some(Capability::SysAdmin)
+    }
+
     /// What attaching probes takes besides, and is not among them, while `kernel.perf_event_paranoid` is `paranoid`.
     ///
     /// Debian's and Ubuntu's kernels then give perf events to no other; those of others give them to `CAP_PERFMON`, so

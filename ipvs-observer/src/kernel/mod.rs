@@ -5,6 +5,7 @@
 mod capabilities;
 mod ipvs;
 mod modules;
+mod namespaces;
 mod netns;
 mod symbols;
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 
 pub use capabilities::{Capabilities, Capability};
 pub use modules::Module;
+pub use namespaces::{FoundNamespaces, NetworkNamespace};
 pub use netns::NetnsError;
 pub use symbols::SymbolError;
 
@@ -96,14 +98,6 @@ impl Kernel {
                 None
             },
         })
-    }
-
-    /// Inode number of this thread's network namespace, by which the kernel knows it too.
-    pub fn network_namespace(&self) -> Result<u64, ReadError> {
-        let path = self.root.join("proc/thread-self/ns/net");
-        fs::metadata(&path)
-            .map(|metadata| metadata.ino())
-            .map_err(|source| ReadError { path, source })
     }
 
     /// This process as the kernel finds it in the PID namespace it runs in.

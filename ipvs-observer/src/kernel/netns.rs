@@ -7,9 +7,12 @@
 //! are those of whoever opens them, so that neither depends on which thread reads.
 
 use std::{
-    io,
-    os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
+    fs, io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -19,10 +22,11 @@ use rustix::{
 };
 use thiserror::Error;
 
-use super::{Capability, Kernel};
+use super::{Capability, Kernel, ReadError};
+use crate::model::id::Netns;
 
 /// Where `ip netns` puts names; the second is what it writes, which is the first on most systems.
-const NAMES: [&str; 2] = ["run/netns", "var/run/netns"];
+pub(super) const NAMES: [&str; 2] = ["run/netns", "var/run/netns"];
 
 /// Why a network namespace cannot be entered.
 #[derive(Debug, Error)]
@@ -67,7 +71,7 @@ pub enum NetnsError {
 
 /// What the user means by a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Netns<'a> {
+enum Named<'a> {
     /// A text with a slash: a file, such as the one below `/run/netns` of a name that is a number.
     Path(&'a str),
     /// Digits: that of a process.
@@ -76,7 +80,7 @@ enum Netns<'a> {
     Name(&'a str),
 }
 
-impl<'a> From<&'a str> for Netns<'a> {
+impl<'a> From<&'a str> for Named<'a> {
     fn from(text: &'a str) -> Self {
         if text.contains('/') {
             Self::Path(text)
@@ -89,28 +93,25 @@ impl<'a> From<&'a str> for Netns<'a> {
 }
 
 impl Kernel {
+    /// Inode number of this thread's network namespace, by which the kernel knows it too.
+    pub fn network_namespace(&self) -> Result<Netns, ReadError> {
+        let path = self.root.join("proc/thread-self/ns/net");
+        let metadata = fs::metadata(&path).map_err(|source| ReadError { path, source })?;
+        // The kernel's inode numbers of namespaces are `unsigned int`.
+        Ok(Netns(u32::try_from(metadata.ino()).unwrap_or_default()))
+    }
+
     /// Moves the calling thread into the network namespace of a process (digits), of a file (with
     /// a slash) or of a name, for good.
     pub fn enter_network_namespace(&self, netns: &str) -> Result<(), NetnsError> {
         let (path, file) = self.open_network_namespace(netns.into())?;
-        let entered = move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network));
-        entered.map_err(|error| match error {
-            Errno::INVAL => NetnsError::NotANamespace(path),
-            Errno::PERM => NetnsError::NotPermitted {
-                path,
-                missing: Capability::SysAdmin,
-            },
-            other => NetnsError::Enter {
-                path,
-                source: other.into(),
-            },
-        })
+        enter(path, &file)
     }
 
-    fn open_network_namespace(&self, netns: Netns<'_>) -> Result<(PathBuf, OwnedFd), NetnsError> {
+    fn open_network_namespace(&self, netns: Named<'_>) -> Result<(PathBuf, OwnedFd), NetnsError> {
         match netns {
-            Netns::Path(path) => open(path.into(), NetnsError::open),
-            Netns::Process(number) => {
+            Named::Path(path) => open(path.into(), NetnsError::open),
+            Named::Process(number) => {
                 let path = self.root.join("proc").join(number).join("ns/net");
                 open(path, |path, error| match error {
                     Errno::NOENT => NetnsError::NoProcess(number.to_owned()),
@@ -121,7 +122,7 @@ impl Kernel {
                     other => NetnsError::open(path, other),
                 })
             }
-            Netns::Name(name) => {
+            Named::Name(name) => {
                 let path = |folder| self.root.join(folder).join(name);
                 let named = NAMES.map(path).into_iter().find(|path| path.exists());
                 let path = named.ok_or_else(|| NetnsError::NoName(name.to_owned()))?;
@@ -140,21 +141,41 @@ impl NetnsError {
     }
 }
 
+/// Moves the calling thread into the network namespace that `file`, opened at `path`, stands for.
+pub(super) fn enter(path: PathBuf, file: &OwnedFd) -> Result<(), NetnsError> {
+    let entered = move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network));
+    entered.map_err(|error| match error {
+        Errno::INVAL => NetnsError::NotANamespace(path),
+        Errno::PERM => NetnsError::NotPermitted {
+            path,
+            missing: Capability::SysAdmin,
+        },
+        other => NetnsError::Enter {
+            path,
+            source: other.into(),
+        },
+    })
+}
+
 fn open(
     path: PathBuf,
     refused: impl FnOnce(PathBuf, Errno) -> NetnsError,
 ) -> Result<(PathBuf, OwnedFd), NetnsError> {
-    // A path can be that of anything, and opening a pipe waits for its writer.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    match rustix::fs::open(&path, flags, Mode::empty()) {
+    match open_file(&path) {
         Ok(file) => Ok((path, file)),
         Err(error) => Err(refused(path, error)),
     }
 }
 
+/// A path can be that of anything, and opening a pipe waits for its writer.
+pub(super) fn open_file(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Kernel, Netns};
+    use super::{Kernel, Named};
 
     fn refusal(netns: &str) -> String {
         let kernel = Kernel::at("/");
@@ -164,13 +185,13 @@ mod tests {
 
     #[test]
     fn digits_are_a_process_and_a_slash_makes_a_path() {
-        assert_eq!(Netns::from("4711"), Netns::Process("4711"));
-        assert_eq!(Netns::from("blue"), Netns::Name("blue"));
-        assert_eq!(Netns::from("4711b"), Netns::Name("4711b"));
-        assert_eq!(Netns::from("-1"), Netns::Name("-1"));
-        assert_eq!(Netns::from(""), Netns::Name(""));
+        assert_eq!(Named::from("4711"), Named::Process("4711"));
+        assert_eq!(Named::from("blue"), Named::Name("blue"));
+        assert_eq!(Named::from("4711b"), Named::Name("4711b"));
+        assert_eq!(Named::from("-1"), Named::Name("-1"));
+        assert_eq!(Named::from(""), Named::Name(""));
         for path in ["/run/netns/4711", "./4711", "ns/net"] {
-            assert_eq!(Netns::from(path), Netns::Path(path));
+            assert_eq!(Named::from(path), Named::Path(path));
         }
     }
 

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::{
     ipvs::table::{Live, Stats, Table},
-    model::{rates::between, sample::ServerId},
+    model::{
+        id::{DestinationId, ServiceId},
+        rates::between,
+    },
 };
 
 /// What the reading before has shown.
 #[derive(Debug, Default)]
 pub(super) struct LiveRates {
-    previous: BTreeMap<ServerId, Live>,
+    previous: BTreeMap<(ServiceId, Option<DestinationId>), Live>,
 }
 
 impl LiveRates {

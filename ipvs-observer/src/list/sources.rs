@@ -113,7 +113,7 @@ impl Sources {
     fn table(&mut self, selection: &Selection) -> Result<(Source, Info, Table), RunError> {
         let (source, info, mut table) = self.read(selection)?;
         if !self.is_checked {
-            selection.check(&table)?;
+            selection.check(&table.services.iter())?;
             self.is_checked = true;
         }
         selection.retain(&mut table);

@@ -11,7 +11,7 @@ use std::{
 use thiserror::Error;
 
 use super::id::{AddressFamily, DestinationId, Protocol, ServiceId};
-use crate::ipvs::table::Table;
+use crate::ipvs::table::{Service, Table};
 
 /// The argument of `-t`, `-u`, `--sctp-service` or `-f`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,21 +196,19 @@ impl Selection {
         self.services.is_empty() || self.services.iter().any(|filter| filter.matches(service))
     }
 
-    /// Whether everything that was asked for is in `table`.
-    pub fn check(&self, table: &Table) -> Result<(), Unmatched> {
-        let has_service = |filter: &&ServiceFilter| {
-            table
-                .services
-                .iter()
-                .any(|service| filter.matches(&service.id))
-        };
+    /// Whether everything that was asked for is among `services`, which can be those of several tables.
+    pub fn check<'a>(
+        &self,
+        services: &(impl Iterator<Item = &'a Service> + Clone),
+    ) -> Result<(), Unmatched> {
+        let has_service =
+            |filter: &&ServiceFilter| services.clone().any(|service| filter.matches(&service.id));
         if let Some(service) = self.services.iter().find(|filter| !has_service(filter)) {
             return Err(Unmatched::Service(*service));
         }
         let has_server = |filter: &&ServerFilter| {
-            let mut wanted = table
-                .services
-                .iter()
+            let mut wanted = services
+                .clone()
                 .filter(|service| self.has_service(&service.id));
             wanted.any(|service| {
                 let mut servers = service.destinations.iter();

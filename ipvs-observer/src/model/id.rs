@@ -59,6 +59,17 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// A network namespace, by the inode number that `lsns -t net` and `/proc/PID/ns/net` show: the kernel's name of it, which
+/// goes to another once it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Netns(pub u32);
+
+impl fmt::Display for Netns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// What identifies a virtual service in its network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServiceId {

@@ -4,8 +4,13 @@
 //! a server that the table has and the programs have not seen is shown with empty latencies;
 //! one that the table has no more, or that came and went between two readings, is shown as gone, once;
 //! what still happens to it then counts for its service; added again it is the same row with a new `since`.
+//! A network namespace that is gone takes its services with it, and one that comes under its number is another.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
 
 use ipvs_observer_common::Measure;
 
@@ -13,9 +18,11 @@ use super::{
     activity::Activity,
     counters::Counters,
     drain::{Drain, Reading},
-    id::{DestinationId, ForwardingMethod, ServiceId},
-    sample::{Sample, Timestamp},
-    snapshot::{Completeness, DestinationRow, Director, Health, Row, Run, ServiceRow, Snapshot},
+    id::{DestinationId, ForwardingMethod, Netns},
+    sample::{Namespaces, Sample, ServiceKey, Timestamp},
+    snapshot::{
+        Completeness, DestinationRow, Director, Health, Namespace, Row, Run, ServiceRow, Snapshot,
+    },
     states::{States, Sweep},
 };
 use crate::ipvs::table::{Destination, Service, Stats, Table};
@@ -28,7 +35,11 @@ pub struct Ledger {
     previous: Timestamp,
     /// What the programs saw of the host itself since the start.
     host: Activity,
-    services: BTreeMap<ServiceId, ServiceAccount>,
+    /// Those of the newest sample.
+    namespaces: BTreeMap<Netns, Namespace>,
+    /// Those that were there before, and are gone.
+    left: BTreeSet<Netns>,
+    services: BTreeMap<ServiceKey, ServiceAccount>,
     completeness: Completeness,
 }
 
@@ -74,21 +85,28 @@ enum Presence {
 }
 
 impl Ledger {
-    /// Starts with the table at `at`, before the first window.
-    pub fn new(run: Arc<Run>, at: Timestamp, table: Table) -> Self {
+    /// Starts with the tables at `at`, before the first window.
+    pub fn new(run: Arc<Run>, at: Timestamp, namespaces: Namespaces) -> Self {
         let mut ledger = Self {
             run,
             started: at,
             previous: at,
             host: Activity::none(),
+            namespaces: BTreeMap::new(),
+            left: BTreeSet::new(),
             services: BTreeMap::new(),
             completeness: Completeness {
                 packets: Some(0),
                 ..Completeness::default()
             },
         };
-        ledger.note_table(table, Reading::First, at);
+        ledger.note_namespaces(namespaces, Reading::First, at);
         ledger
+    }
+
+    /// The network namespaces of the newest sample.
+    pub const fn namespaces(&self) -> &BTreeMap<Netns, Namespace> {
+        &self.namespaces
     }
 
     /// From the next window on, what is measured is that of `run`.
@@ -101,14 +119,12 @@ impl Ledger {
         let Sample {
             at,
             readings,
-            table,
+            namespaces,
             table_took,
             packets,
             own_cost,
             sweep,
-            circumstances,
         } = sample;
-        let estimation = circumstances.frozen_by().is_none();
         let interval = Completeness {
             transitions: readings.transitions,
             packets,
@@ -118,7 +134,7 @@ impl Ledger {
         let health = Health {
             interval,
             total: self.completeness,
-            torn: table.torn,
+            torn: namespaces.values().any(|read| read.table.torn),
             table_took,
             probes: readings.probes,
             memory: readings.memory,
@@ -126,9 +142,9 @@ impl Ledger {
             missed_windows,
         };
         self.host.merge(&readings.host);
-        self.note_table(table, Reading::Later, at);
-        for ((service_id, destination_id), activity) in readings.servers {
-            let service = self.services.entry(service_id).or_default();
+        let mut namespaces = self.note_namespaces(namespaces, Reading::Later, at);
+        for ((netns, service_id, destination_id), activity) in readings.servers {
+            let service = self.services.entry((netns, service_id)).or_default();
             let account = match destination_id {
                 Some(id) => &mut service.destinations.entry(id).or_default().account,
                 None => &mut service.own,
@@ -137,9 +153,15 @@ impl Ledger {
             account.interval = activity;
         }
         let rows = self.services.iter_mut();
+        namespaces.extend(self.namespaces.clone());
+        let is_estimating = |netns| {
+            let namespace: Option<&Namespace> = namespaces.get(netns);
+            namespace.is_none_or(|namespace| namespace.circumstances.frozen_by().is_none())
+        };
         let services = rows
-            .filter_map(|(id, service)| {
-                Some((*id, service.row(id, at, estimation, sweep.as_ref())?))
+            .filter_map(|(key, service)| {
+                let row = service.row(key, at, is_estimating(&key.0), sweep.as_ref())?;
+                Some((*key, row))
             })
             .collect();
         let window = at.monotonic.saturating_sub(self.previous.monotonic);
@@ -154,26 +176,43 @@ impl Ledger {
                 interval: readings.host,
                 total: self.host.clone(),
             },
+            namespaces,
             services,
             health,
             own_cost,
-            circumstances,
         }
     }
 
-    /// Takes in the newest table.
-    fn note_table(&mut self, table: Table, reading: Reading, at: Timestamp) {
-        // What is missing from a torn table may well be there.
-        if !table.torn {
-            for service in self.services.values_mut() {
-                service.own.leave();
-                for destination in service.destinations.values_mut() {
-                    destination.account.leave();
-                }
+    /// Takes in the newest tables; gives the namespaces that there were before.
+    fn note_namespaces(
+        &mut self,
+        read: Namespaces,
+        reading: Reading,
+        at: Timestamp,
+    ) -> BTreeMap<Netns, Namespace> {
+        let before = mem::take(&mut self.namespaces);
+        // What another with the number of a new one has left is not the new one's.
+        let is_other = |netns: &Netns| self.left.contains(netns) && read.contains_key(netns);
+        self.services.retain(|(netns, _), _| !is_other(netns));
+        self.left.retain(|netns| !read.contains_key(netns));
+        let gone = before.keys().filter(|netns| !read.contains_key(netns));
+        self.left.extend(gone);
+        for ((netns, _), service) in &mut self.services {
+            // What is missing from a torn table may well be there.
+            if !read.get(netns).is_some_and(|read| read.table.torn) {
+                service.leave();
             }
         }
+        for (netns, read) in read {
+            self.note_table(netns, read.table, reading, at);
+            self.namespaces.insert(netns, read.namespace);
+        }
+        before
+    }
+
+    fn note_table(&mut self, netns: Netns, table: Table, reading: Reading, at: Timestamp) {
         for mut facts in table.services {
-            let service = self.services.entry(facts.id).or_default();
+            let service = self.services.entry((netns, facts.id)).or_default();
             service.own.enter(facts.stats, at);
             for facts in mem::take(&mut facts.destinations) {
                 let destination = service.destinations.entry(facts.id).or_default();
@@ -192,10 +231,17 @@ impl Ledger {
 }
 
 impl ServiceAccount {
+    fn leave(&mut self) {
+        self.own.leave();
+        for destination in self.destinations.values_mut() {
+            destination.account.leave();
+        }
+    }
+
     /// The service's row with those of its real servers, whose activity it sums up; `None` once it was shown as gone.
     fn row(
         &mut self,
-        service: &ServiceId,
+        key: &ServiceKey,
         at: Timestamp,
         estimation: bool,
         sweep: Option<&Sweep>,
@@ -225,7 +271,7 @@ impl ServiceAccount {
                     drain: destination.drain.filter(|_| !row.gone),
                     states: sweep
                         .filter(|_| !row.gone)
-                        .and_then(|sweep| destination.states(service, *id, sweep)),
+                        .and_then(|sweep| destination.states(key, *id, sweep)),
                     row,
                 },
             );
@@ -245,8 +291,13 @@ impl ServiceAccount {
 
 impl DestinationAccount {
     /// What `sweep` has found of it; nothing found is no connection.
-    fn states(&self, service: &ServiceId, id: DestinationId, sweep: &Sweep) -> Option<States> {
-        let found = sweep.servers.get(&(*service, Some(id)));
+    fn states(
+        &self,
+        (netns, service): &ServiceKey,
+        id: DestinationId,
+        sweep: &Sweep,
+    ) -> Option<States> {
+        let found = sweep.servers.get(&(*netns, *service, Some(id)));
         let states = found.copied().unwrap_or(States::NONE);
         Some(states.known(service, self.facts.as_ref()?))
     }

@@ -9,10 +9,10 @@ use super::{
     circumstances::{Bite, Circumstances},
     drain::Drain,
     filter::Selection,
-    id::{DestinationId, ServiceId},
+    id::{DestinationId, Netns},
     memory::Memory,
     rates::Rates,
-    sample::Timestamp,
+    sample::{ServiceKey, Timestamp},
     split::OwnCost,
     states::States,
 };
@@ -33,42 +33,78 @@ pub struct Snapshot {
     pub is_final: bool,
     /// What is measured of the host itself.
     pub director: Director,
+    /// The network namespaces that were looked at, and those that are shown for the last time.
+    pub namespaces: BTreeMap<Netns, Namespace>,
     /// Services, by identity.
-    pub services: BTreeMap<ServiceId, ServiceRow>,
+    pub services: BTreeMap<ServiceKey, ServiceRow>,
     /// How far the numbers can be trusted.
     pub health: Health,
     /// What the programs themselves took since the start, where that is counted.
     pub own_cost: Option<OwnCost>,
-    /// Settings that bear on all this.
-    pub circumstances: Circumstances,
 }
 
 impl Snapshot {
-    /// The circumstances that cost something.
-    pub fn bites(&self) -> Vec<Bite> {
-        let servers = self.services.values().flat_map(|service| {
-            let servers = service.destinations.values();
-            servers.filter(|server| !server.row.gone)
+    /// The circumstances that cost something, and where.
+    pub fn bites(&self) -> Vec<(Netns, Bite)> {
+        let namespaces = self.namespaces.iter();
+        let bites = namespaces.flat_map(|(&netns, namespace)| {
+            let bites = namespace.circumstances.bites(self.connections(netns));
+            bites.into_iter().map(move |bite| (netns, bite))
         });
-        let connections = servers
+        bites.collect()
+    }
+
+    /// Connections of all real servers in `netns`.
+    fn connections(&self, netns: Netns) -> u64 {
+        let services = self.services.iter();
+        let servers = services
+            .filter(|&(&(its_netns, _), _)| its_netns == netns)
+            .flat_map(|(_, service)| service.destinations.values());
+        servers
+            .filter(|server| !server.row.gone)
             .filter_map(|server| server.facts)
             .map(|facts| u64::from(facts.active) + u64::from(facts.inactive))
-            .sum();
-        self.circumstances.bites(connections)
+            .sum()
+    }
+
+    /// The network namespaces that have a service to show.
+    pub fn namespaces_with_services(&self) -> BTreeMap<Netns, &Namespace> {
+        let services = self.services.keys();
+        let netns = services.map(|&(netns, _)| netns);
+        netns
+            .filter_map(|netns| Some((netns, self.namespaces.get(&netns)?)))
+            .collect()
+    }
+
+    /// What rows of `netns` are labelled with, its name or its number; nothing where one namespace is observed.
+    pub fn label(&self, netns: Netns) -> Option<String> {
+        let namespace = self.namespaces.get(&netns);
+        let name = namespace.and_then(|namespace| namespace.name.clone());
+        let label = || name.unwrap_or_else(|| netns.to_string());
+        self.run.all_netns.then(label)
     }
 
     /// Leaves out what is not wanted; a service that stays keeps the sums over all of its real servers.
     pub fn select(&mut self, selection: &Selection) {
-        self.services.retain(|id, _| selection.has_service(id));
+        self.services.retain(|(_, id), _| selection.has_service(id));
         if selection.servers.is_empty() {
             return;
         }
-        for (service, row) in &mut self.services {
+        for ((_, service), row) in &mut self.services {
             row.destinations
                 .retain(|id, _| selection.has_server(service, id));
         }
         self.services.retain(|_, row| !row.destinations.is_empty());
     }
+}
+
+/// A network namespace that was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// That of the file that stands for it, as `ip netns` makes one; absent without any, or where one namespace is observed.
+    pub name: Option<String>,
+    /// Its settings that bear on the numbers.
+    pub circumstances: Circumstances,
 }
 
 /// Facts of a run.
@@ -86,6 +122,8 @@ pub struct Run {
     pub refused_probes: Vec<RefusedProbe>,
     /// Why the kernel's counters are copies and not live, if they are.
     pub no_live: Option<String>,
+    /// Whether all network namespaces are observed, so that rows are labelled by theirs.
+    pub all_netns: bool,
 }
 
 impl Run {
@@ -202,9 +240,9 @@ pub struct Health {
     pub interval: Completeness,
     /// Since the start.
     pub total: Completeness,
-    /// Whether entries of the table may be missing or old: it changed under every attempt to read it, or could not be read.
+    /// Whether entries of a table may be missing or old: it changed under every attempt to read it, or could not be read.
     pub torn: bool,
-    /// How long reading the table took.
+    /// How long reading the tables took.
     pub table_took: Duration,
     /// What attached probes missed.
     pub probes: Vec<ProbeHealth>,
@@ -219,9 +257,9 @@ pub struct Health {
 /// What was seen and what was lost over some span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Completeness {
-    /// Packets of the namespace that reached a state transition.
+    /// Packets of the observed namespaces that reached a state transition.
     pub transitions: u64,
-    /// Packets that IPVS counted; absent if its per-CPU counters cannot be read.
+    /// Packets that IPVS counted; absent if its per-CPU counters cannot be read, or went with their namespace.
     pub packets: Option<u64>,
     /// Events given up, by [`Loss`].
     pub losses: [u64; Loss::ALL.len()],

@@ -1,6 +1,6 @@
 //! When all connections are looked at, which costs the director nothing per packet and time per connection.
 
-use crate::ipvs::table::{Destination, Table};
+use crate::{ipvs::table::Destination, model::sample::Namespaces};
 
 /// Before 6.14 (commit 178883fd039d) the kernel counts from the first connection for each page of the file: beyond so
 /// many connections that takes too long.
@@ -29,9 +29,9 @@ impl Sweeps {
         }
     }
 
-    /// Why the connections of `table` cannot be looked at.
-    pub(super) fn refusal(&self, table: &Table) -> Option<String> {
-        let connections = connections(table);
+    /// Why the connections of `namespaces` cannot be looked at.
+    pub(super) fn refusal(&self, namespaces: &Namespaces) -> Option<String> {
+        let connections = connections(namespaces);
         (!self.is_linear && connections > QUADRATIC_LIMIT).then(|| {
             format!(
                 "before Linux 6.14 looking at all connections takes time that grows with the square of their number, so \
@@ -40,12 +40,12 @@ impl Sweeps {
         })
     }
 
-    /// Whether the window that has read `table` shall have one; says once why not.
-    pub(super) fn is_due(&mut self, table: &Table) -> bool {
-        if !self.is_always && !servers(table).any(is_draining) {
+    /// Whether the window that has read `namespaces` shall have one; says once why not.
+    pub(super) fn is_due(&mut self, namespaces: &Namespaces) -> bool {
+        if !self.is_always && !servers(namespaces).any(is_draining) {
             return false;
         }
-        match self.refusal(table) {
+        match self.refusal(namespaces) {
             None => true,
             Some(reason) => {
                 if !self.is_refusal_said {
@@ -62,14 +62,14 @@ fn is_draining(server: &Destination) -> bool {
     server.weight == 0 && server.active + server.inactive > 0
 }
 
-fn connections(table: &Table) -> u64 {
-    servers(table)
+fn connections(namespaces: &Namespaces) -> u64 {
+    servers(namespaces)
         .map(|server| u64::from(server.active) + u64::from(server.inactive))
         .sum()
 }
 
-fn servers(table: &Table) -> impl Iterator<Item = &Destination> {
-    let services = table.services.iter();
+fn servers(namespaces: &Namespaces) -> impl Iterator<Item = &Destination> {
+    let services = namespaces.values().flat_map(|read| &read.table.services);
     services.flat_map(|service| &service.destinations)
 }
 
@@ -85,14 +85,17 @@ mod tests {
     use super::{QUADRATIC_LIMIT, Sweeps, version};
     use crate::{
         ipvs::table::{Destination, Service, Table},
-        model::id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
+        model::{
+            id::{DestinationId, ForwardingMethod, Netns, Protocol, ServiceId},
+            sample::{NamespaceSample, Namespaces},
+        },
     };
 
     const OLD: &str = "6.12.115+deb13-cloud-amd64";
     const NEW: &str = "6.18.15+deb13-amd64";
 
     /// Two servers of this weight with so many connections together.
-    fn table(weight: u32, connections: u64) -> Table {
+    fn table(weight: u32, connections: u64) -> Namespaces {
         let address = [192, 0, 2, 1].into();
         let server = |active, inactive| Destination {
             id: DestinationId { address, port: 80 },
@@ -123,10 +126,14 @@ mod tests {
                 server(connections.div_ceil(2), 0),
             ],
         };
-        Table {
-            services: vec![service],
-            torn: false,
-        }
+        let read = NamespaceSample {
+            table: Table {
+                services: vec![service],
+                torn: false,
+            },
+            ..NamespaceSample::default()
+        };
+        [(Netns(1), read)].into()
     }
 
     #[test]

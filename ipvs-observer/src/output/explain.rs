@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     json::{LatencyObject, latency},
-    object::{IdentityObject, Pairs, nanoseconds, time},
+    object::{IdentityObject, NetnsObject, Pairs, nanoseconds, time},
 };
 use crate::model::{
     activity::Activity,
@@ -40,6 +40,8 @@ struct CostObject {
 struct ExplainedServiceObject {
     service: String,
     #[serde(flatten)]
+    netns: Option<NetnsObject>,
+    #[serde(flatten)]
     identity: IdentityObject,
     #[serde(flatten)]
     split: SplitObject,
@@ -67,8 +69,9 @@ pub(super) fn encode(snapshot: &Snapshot) -> String {
     let mut percentiles = Percentiles::new();
     let mut split = |activity: &Activity| SplitObject::of(activity, snapshot, &mut percentiles);
     let services = snapshot.services.iter();
-    let services = services.map(|(id, service)| ExplainedServiceObject {
+    let services = services.map(|((netns, id), service)| ExplainedServiceObject {
         service: id.to_string(),
+        netns: NetnsObject::of(*netns, snapshot),
         identity: IdentityObject::of(id),
         split: split(&service.row.total),
         servers: service

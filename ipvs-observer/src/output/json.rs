@@ -13,15 +13,16 @@ use serde::Serialize;
 
 use self::states::{DrainObject, StatesObject};
 use super::object::{
-    CountersObject, FactsObject, IdentityObject, MemoryObject, Pairs, RatesObject, SysctlsObject,
-    nanoseconds, sysctls, time,
+    CountersObject, FactsObject, IdentityObject, MemoryObject, NetnsObject, Pairs, RatesObject,
+    SysctlsObject, nanoseconds, sysctls, time,
 };
 use crate::model::{
     activity::Activity,
-    circumstances::oldest_copy,
-    id::{DestinationId, ServiceId},
+    circumstances::{Circumstances, oldest_copy},
+    id::DestinationId,
     latency::{Distribution, Percentiles},
     rates::Rates,
+    sample::ServiceKey,
     snapshot::{Completeness, DestinationRow, ProbeHealth, Row, Run, ServiceRow, Snapshot},
 };
 
@@ -29,7 +30,6 @@ use crate::model::{
 pub fn encode(snapshot: &Snapshot) -> String {
     let mut encoder = Encoder {
         snapshot,
-        oldest_copy: oldest_copy(&snapshot.circumstances.settings),
         percentiles: Percentiles::new(),
     };
     let object = encoder.window();
@@ -41,7 +41,6 @@ pub fn encode(snapshot: &Snapshot) -> String {
 
 struct Encoder<'a> {
     snapshot: &'a Snapshot,
-    oldest_copy: Option<Duration>,
     percentiles: Percentiles,
 }
 
@@ -54,13 +53,30 @@ struct WindowObject<'a> {
     elapsed_ns: u64,
     r#final: bool,
     health: HealthObject<'a>,
+    #[serde(flatten)]
+    circumstances: Option<CircumstancesObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<Vec<NamespaceObject<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    director: Option<DirectorObject>,
+    services: Vec<ServiceObject<'a>>,
+}
+
+/// What bears on the numbers of one network namespace.
+#[derive(Serialize)]
+struct CircumstancesObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_table_size: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sysctls: Option<SysctlsObject<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    director: Option<DirectorObject>,
-    services: Vec<ServiceObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct NamespaceObject<'a> {
+    #[serde(flatten)]
+    netns: Option<NetnsObject>,
+    #[serde(flatten)]
+    circumstances: CircumstancesObject<'a>,
 }
 
 #[derive(Serialize)]
@@ -124,6 +140,8 @@ struct DirectorTotalObject {
 struct ServiceObject<'a> {
     service: String,
     #[serde(flatten)]
+    netns: Option<NetnsObject>,
+    #[serde(flatten)]
     identity: IdentityObject,
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduler: Option<&'a str>,
@@ -186,7 +204,7 @@ impl<'a> Encoder<'a> {
         let services = snapshot
             .services
             .iter()
-            .map(|(id, service)| self.service(id, service))
+            .map(|(key, service)| self.service(key, service))
             .collect();
         WindowObject {
             host: &snapshot.run.host,
@@ -196,8 +214,8 @@ impl<'a> Encoder<'a> {
             elapsed_ns: nanoseconds(snapshot.elapsed),
             r#final: snapshot.is_final,
             health: self.health(),
-            connection_table_size: snapshot.circumstances.connection_table_size,
-            sysctls: sysctls(&snapshot.circumstances.settings),
+            circumstances: self.circumstances(),
+            namespaces: self.namespaces(),
             director: self.director(),
             services,
         }
@@ -223,6 +241,24 @@ impl<'a> Encoder<'a> {
                 })
                 .collect(),
         }
+    }
+
+    /// Those of the one namespace that is observed.
+    fn circumstances(&self) -> Option<CircumstancesObject<'a>> {
+        let is_one = !self.snapshot.run.all_netns;
+        let one = self.snapshot.namespaces.values().next().filter(|_| is_one);
+        one.map(|one| CircumstancesObject::of(&one.circumstances))
+    }
+
+    /// The namespaces of the services that are shown, where several are observed.
+    fn namespaces(&self) -> Option<Vec<NamespaceObject<'a>>> {
+        let snapshot = self.snapshot;
+        let namespaces = snapshot.namespaces_with_services().into_iter();
+        let objects = namespaces.map(|(netns, namespace)| NamespaceObject {
+            netns: NetnsObject::of(netns, snapshot),
+            circumstances: CircumstancesObject::of(&namespace.circumstances),
+        });
+        snapshot.run.all_netns.then(|| objects.collect())
     }
 
     /// Nothing if nothing is measured of the host.
@@ -253,38 +289,48 @@ impl<'a> Encoder<'a> {
         Pairs(latencies.collect())
     }
 
-    fn service(&mut self, id: &ServiceId, service: &'a ServiceRow) -> ServiceObject<'a> {
+    fn service(&mut self, (netns, id): &ServiceKey, service: &'a ServiceRow) -> ServiceObject<'a> {
+        let namespace = self.snapshot.namespaces.get(netns);
+        let oldest_copy = namespace.and_then(|one| oldest_copy(&one.circumstances.settings));
+        let netns = NetnsObject::of(*netns, self.snapshot);
         let servers = service
             .destinations
             .iter()
-            .map(|(id, destination)| self.server(id, destination));
+            .map(|(id, destination)| self.server(id, destination, oldest_copy));
         ServiceObject {
             service: id.to_string(),
+            netns,
             identity: IdentityObject::of(id),
             scheduler: service.facts.as_ref().map(|facts| facts.scheduler.as_str()),
             servers: servers.collect(),
-            row: self.row(&service.row),
+            row: self.row(&service.row, oldest_copy),
         }
     }
 
-    fn server(&mut self, id: &DestinationId, destination: &DestinationRow) -> ServerObject {
+    fn server(
+        &mut self,
+        id: &DestinationId,
+        destination: &DestinationRow,
+        oldest_copy: Option<Duration>,
+    ) -> ServerObject {
         ServerObject {
             address: id.address,
             port: id.port,
             facts: destination.facts.as_ref().map(FactsObject::of),
             drain: destination.drain.as_ref().map(DrainObject::of),
             states: destination.states.as_ref().map(StatesObject::of),
-            row: self.row(&destination.row),
+            row: self.row(&destination.row, oldest_copy),
         }
     }
 
-    fn row(&mut self, row: &Row) -> RowObject {
+    /// Copies of the kernel's counters are at most `oldest_copy` old.
+    fn row(&mut self, row: &Row, oldest_copy: Option<Duration>) -> RowObject {
         let (window, elapsed) = (self.snapshot.window, self.snapshot.elapsed);
         RowObject {
             gone: row.gone,
             since: row.since.map(time),
             kernel: row.traffic.as_ref().map(|traffic| {
-                CountersObject::of(traffic, row.read_at, self.snapshot.at, self.oldest_copy)
+                CountersObject::of(traffic, row.read_at, self.snapshot.at, oldest_copy)
             }),
             interval: self.activity(row, &row.interval, row.rates.as_ref(), window),
             total: self.activity(row, &row.total, row.run_rates.as_ref(), elapsed),
@@ -307,6 +353,15 @@ impl<'a> Encoder<'a> {
             }),
             rates: RatesObject::of_window(connections_per_s, packets),
             counters: counters(activity, run),
+        }
+    }
+}
+
+impl<'a> CircumstancesObject<'a> {
+    fn of(circumstances: &'a Circumstances) -> Self {
+        Self {
+            connection_table_size: circumstances.connection_table_size,
+            sysctls: sysctls(&circumstances.settings),
         }
     }
 }

@@ -9,11 +9,12 @@ use serde::{Serialize, Serializer};
 use crate::{
     ipvs::table::{Destination, Traffic, TrafficRates},
     model::{
-        id::{AddressFamily, ServiceId},
+        id::{AddressFamily, Netns, ServiceId},
         listing::Setting,
         memory::Memory,
         rates::Rates,
         sample::Timestamp,
+        snapshot::Snapshot,
     },
 };
 
@@ -52,6 +53,25 @@ impl IdentityObject {
                 family: family_name(family),
             },
         }
+    }
+}
+
+/// The network namespace of a service, where several are observed.
+#[derive(Serialize)]
+pub(super) struct NetnsObject {
+    netns_inode: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns_name: Option<String>,
+}
+
+impl NetnsObject {
+    /// Nothing where one namespace is observed.
+    pub(super) fn of(netns: Netns, snapshot: &Snapshot) -> Option<Self> {
+        let namespace = snapshot.namespaces.get(&netns);
+        snapshot.run.all_netns.then(|| Self {
+            netns_inode: netns.0,
+            netns_name: namespace.and_then(|namespace| namespace.name.clone()),
+        })
     }
 }
 

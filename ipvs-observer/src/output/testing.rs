@@ -10,32 +10,36 @@ use crate::{
         activity::Activity,
         circumstances::Circumstances,
         drain::{Drain, Reading},
-        id::{AddressFamily, DestinationId, ForwardingMethod, Protocol, ServiceId},
+        id::{AddressFamily, DestinationId, ForwardingMethod, Netns, Protocol, ServiceId},
         latency::Distribution,
         ledger::Ledger,
         listing::Setting,
         memory::Memory,
-        sample::{Readings, Sample, Timestamp},
-        snapshot::{ProbeHealth, RefusedProbe, Run, Snapshot},
+        sample::{NamespaceSample, Namespaces, Readings, Sample, ServiceKey, Timestamp},
+        snapshot::{Namespace, ProbeHealth, RefusedProbe, Run, Snapshot},
         states::States,
     },
 };
 
+const NETNS: Netns = Netns(4_026_531_840);
+
 /// The service with an address.
-pub(super) fn web() -> ServiceId {
-    ServiceId::Address {
+pub(super) fn web() -> ServiceKey {
+    let id = ServiceId::Address {
         protocol: Protocol::TCP,
         address: "192.0.2.1".parse().unwrap(),
         port: 80,
-    }
+    };
+    (NETNS, id)
 }
 
 /// The service with a mark.
-pub(super) fn marked() -> ServiceId {
-    ServiceId::FirewallMark {
+pub(super) fn marked() -> ServiceKey {
+    let id = ServiceId::FirewallMark {
         mark: 47,
         family: AddressFamily::Ipv6,
-    }
+    };
+    (NETNS, id)
 }
 
 /// Real server `number` of [`web`].
@@ -73,6 +77,30 @@ pub(super) fn window(n_servers: u16) -> Snapshot {
 /// The same as the end of the run.
 pub(super) fn whole_run(n_servers: u16) -> Snapshot {
     snapshot(n_servers, true)
+}
+
+/// The same in one of several namespaces, `blue`, and a quiet service with the same address in one without a name.
+pub(super) fn of_all_netns() -> Snapshot {
+    let mut snapshot = window(2);
+    let mut run = Run::clone(&snapshot.run);
+    run.all_netns = true;
+    snapshot.run = Arc::new(run);
+    let namespace = snapshot.namespaces.get_mut(&NETNS).unwrap();
+    let unnamed = namespace.clone();
+    namespace.name = Some("blue".to_owned());
+    let (_, web_id) = web();
+    let mut quiet = snapshot.services[&web()].clone();
+    let rows = quiet
+        .destinations
+        .values_mut()
+        .map(|server| &mut server.row);
+    for row in rows.chain([&mut quiet.row]) {
+        (row.interval, row.total) = (Activity::none(), Activity::none());
+    }
+    let other = Netns(4_026_532_201);
+    snapshot.namespaces.insert(other, unnamed);
+    snapshot.services.insert((other, web_id), quiet);
+    snapshot
 }
 
 /// The same of one server that has drained for 3 s, with so many connections left.
@@ -120,6 +148,7 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
             reason: "this kernel has no function sctp_state_transition".to_owned(),
         }],
         no_live: None,
+        all_netns: false,
     };
     let mut losses = [0; Loss::ALL.len()];
     losses[Loss::HeaderUnreadable as usize] = 3;
@@ -129,9 +158,9 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
         readings: Readings {
             host: Activity::none(),
             servers: BTreeMap::from([
-                ((web(), Some(server(1))), busy()),
-                ((web(), Some(server(2))), refusing()),
-                ((marked(), None), dropping()),
+                ((NETNS, web().1, Some(server(1))), busy()),
+                ((NETNS, web().1, Some(server(2))), refusing()),
+                ((NETNS, marked().1, None), dropping()),
             ]),
             transitions: 1198,
             losses,
@@ -176,22 +205,15 @@ pub(super) const fn memory() -> Memory {
     }
 }
 
-fn quiet_sample(at: Timestamp, table: Table) -> Sample {
+fn quiet_sample(at: Timestamp, namespaces: Namespaces) -> Sample {
     Sample {
         at,
         readings: Readings::default(),
-        table,
+        namespaces,
         table_took: Duration::from_millis(3),
         packets: Some(0),
         own_cost: None,
         sweep: None,
-        circumstances: Circumstances {
-            settings: vec![Setting {
-                name: "run_estimation".to_owned(),
-                value: "1".to_owned(),
-            }],
-            connection_table_size: Some(4096),
-        },
     }
 }
 
@@ -247,7 +269,7 @@ fn dropping() -> Activity {
     activity
 }
 
-fn table(n_servers: u16, in_packets: u64) -> Table {
+fn table(n_servers: u16, in_packets: u64) -> Namespaces {
     let traffic = Traffic {
         connections: 10,
         in_packets,
@@ -283,8 +305,22 @@ fn table(n_servers: u16, in_packets: u64) -> Table {
     let servers = (1..=n_servers)
         .map(|number| destination(server(number)))
         .collect();
-    Table {
-        services: vec![service(web(), servers), service(marked(), Vec::new())],
-        torn: false,
-    }
+    let circumstances = Circumstances {
+        settings: vec![Setting {
+            name: "run_estimation".to_owned(),
+            value: "1".to_owned(),
+        }],
+        connection_table_size: Some(4096),
+    };
+    let read = NamespaceSample {
+        namespace: Namespace {
+            name: None,
+            circumstances,
+        },
+        table: Table {
+            services: vec![service(web().1, servers), service(marked().1, Vec::new())],
+            torn: false,
+        },
+    };
+    [(NETNS, read)].into()
 }

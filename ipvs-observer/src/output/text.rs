@@ -15,6 +15,7 @@ use crate::{
     model::{
         activity::Activity,
         circumstances::Bite,
+        id::Netns,
         latency::Percentiles,
         snapshot::{ProbeHealth, Row, ServiceRow, Snapshot},
     },
@@ -39,18 +40,24 @@ pub fn encode(snapshot: &Snapshot, sort: SortColumn, rows: Option<usize>) -> Str
     };
     block.header();
     if snapshot.services.is_empty() {
-        block.line("no virtual services to show in this network namespace");
+        block.line(if snapshot.run.all_netns {
+            "no virtual services to show in any network namespace"
+        } else {
+            "no virtual services to show in this network namespace"
+        });
     } else {
         block.titles();
     }
     let rows = Rows::choose(snapshot, sort, rows, &mut block.percentiles);
     for rows::ServiceRows {
-        id,
+        key: (netns, id),
         service,
         servers,
     } in &rows.services
     {
-        block.service(&id.to_string(), service);
+        block.service(&id.to_string(), *netns, service);
+        let label = snapshot.label(*netns).map(|label| format!(" {label}"));
+        let label = label.unwrap_or_default();
         for (id, server) in servers {
             let facts = server.facts.as_ref();
             let gone = if server.row.gone { " gone" } else { "" };
@@ -60,7 +67,7 @@ pub fn encode(snapshot: &Snapshot, sort: SortColumn, rows: Option<usize>) -> Str
                 active: facts.map(|facts| u64::from(facts.active)),
                 inactive: facts.map(|facts| u64::from(facts.inactive)),
             };
-            block.row(&format!("  -> {id}{gone}"), &stats, &server.row);
+            block.row(&format!("  -> {id}{label}{gone}"), &stats, &server.row);
             if let Some(line) = states::line(server, snapshot.at) {
                 block.line(&line);
             }
@@ -121,9 +128,10 @@ impl Block<'_> {
                  net.ipv4.vs.conntrack; =0 ends it)"
             ));
         }
-        for bite in snapshot.bites() {
+        for (netns, bite) in snapshot.bites() {
             if bite != Bite::ReusedPort || reused == 0 {
-                self.line(&describe(bite));
+                let label = snapshot.label(netns).map(|label| format!("{label}: "));
+                self.line(&(label.unwrap_or_default() + &describe(bite)));
             }
         }
         for compromise in snapshot.health.memory.compromises() {
@@ -173,7 +181,7 @@ impl Block<'_> {
         self.line(&line);
     }
 
-    fn service(&mut self, name: &str, service: &ServiceRow) {
+    fn service(&mut self, name: &str, netns: Netns, service: &ServiceRow) {
         let scheduler = service
             .facts
             .as_ref()
@@ -192,7 +200,22 @@ impl Block<'_> {
             active: Some(known().map(|facts| u64::from(facts.active)).sum()),
             inactive: Some(known().map(|facts| u64::from(facts.inactive)).sum()),
         };
-        self.row(&format!("{name} {scheduler}{gone}"), &stats, &service.row);
+        let place = self.place(netns);
+        let title = format!("{name} {scheduler}{gone}{place}");
+        self.row(&title, &stats, &service.row);
+    }
+
+    /// In which network namespace a service is, where several are observed.
+    fn place(&self, netns: Netns) -> String {
+        let label = self.snapshot.label(netns);
+        label.map_or_else(String::new, |label| {
+            let number = netns.to_string();
+            if label == number {
+                format!("   netns {number}")
+            } else {
+                format!("   netns {label} ({number})")
+            }
+        })
     }
 
     fn row(&mut self, name: &str, stats: &Stats, row: &Row) {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipvs_observer_common::ServerKey;
 
 use crate::model::{
-    id::{AddressFamily, DestinationId, Protocol, ServiceId},
-    sample::ServerId,
+    id::{AddressFamily, DestinationId, Netns, Protocol, ServiceId},
+    sample::{ServerId, ServiceKey},
 };
 
 /// `AF_INET` of `include/linux/socket.h`.
@@ -22,9 +22,9 @@ pub(super) const fn family_number(family: AddressFamily) -> u16 {
     }
 }
 
-/// The name of `service` in `netns`, as the programs know it.
-pub(super) fn service_key(service: &ServiceId, netns: u32) -> ServerKey {
-    let mut key = ServerKey::unnamed(netns);
+/// The name of a service, as the programs know it.
+pub(super) fn service_key((netns, service): &ServiceKey) -> ServerKey {
+    let mut key = ServerKey::unnamed(netns.0);
     key.family = family_number(service.family());
     match *service {
         ServiceId::Address {
@@ -61,14 +61,15 @@ pub(super) fn server_id(key: &ServerKey) -> Option<ServerId> {
             family: AddressFamily::of(address(key.family, key.virtual_address)?),
         }
     };
+    let netns = Netns(key.netns);
     if key.server_family == 0 {
-        return Some((service, None));
+        return Some((netns, service, None));
     }
     let destination = DestinationId {
         address: address(key.server_family, key.address)?,
         port: u16::from_be(key.port),
     };
-    Some((service, Some(destination)))
+    Some((netns, service, Some(destination)))
 }
 
 fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
@@ -84,6 +85,7 @@ mod tests {
     use ipvs_observer_common::ServerKey;
 
     use super::{server_id, service_key};
+    use crate::model::id::Netns;
 
     fn key() -> ServerKey {
         let mut virtual_address = [0; 16];
@@ -107,7 +109,8 @@ mod tests {
 
     #[test]
     fn families_of_service_and_server_are_their_own() {
-        let (service, server) = server_id(&key()).unwrap();
+        let (netns, service, server) = server_id(&key()).unwrap();
+        assert_eq!(netns, Netns(4_026_531_840));
         assert_eq!(service.to_string(), "TCP 192.0.2.1:80");
         assert_eq!(server.unwrap().to_string(), "[fd00::7]:8080");
     }
@@ -121,7 +124,7 @@ mod tests {
             server_family: 0,
             ..key()
         };
-        let (service, server) = server_id(&mark).unwrap();
+        let (_, service, server) = server_id(&mark).unwrap();
         assert_eq!(
             (service.to_string().as_str(), server),
             ("FWM 47 IPv6", None)
@@ -130,19 +133,19 @@ mod tests {
 
     #[test]
     fn the_key_of_a_service_names_it() {
-        let (service, _) = server_id(&key()).unwrap();
+        let (_, service, _) = server_id(&key()).unwrap();
         let mark = ServerKey {
             firewall_mark: 47,
             family: 10,
             ..key()
         };
-        let (mark, _) = server_id(&mark).unwrap();
+        let (_, mark, _) = server_id(&mark).unwrap();
         for service in [service, mark] {
             let key = ServerKey {
                 written: 1,
-                ..service_key(&service, 7)
+                ..service_key(&(Netns(7), service))
             };
-            assert_eq!((server_id(&key), key.netns), (Some((service, None)), 7));
+            assert_eq!(server_id(&key), Some((Netns(7), service, None)));
         }
     }
 

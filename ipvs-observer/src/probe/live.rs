@@ -1,7 +1,9 @@
 //! Reads what the programs log while the kernel answers the agent's dump of the table: the counters of each entry.
 //!
 //! The log is a ring in the order of the answer. An entry that did not fit its datagram is filled again with the next
-//! one, so that the log may have it twice; one whose program was kept from running is missing.
+//! one, so that the log may have it twice; one whose program was kept from running is missing. Tables of several network
+//! namespaces are read one after the other, and each reading leaves behind what was logged before it: an entry is always of
+//! the namespace that is being read, and does not say which that is.
 
 use std::time::Duration;
 
@@ -78,7 +80,8 @@ fn names(entry: &LiveEntry, service: &ServiceId, destination: Option<&Destinatio
         // The kernel's destination does not hold the family of its service.
         key.family = family_number(service.family());
     }
-    server_id(&key) == Some((*service, destination.copied()))
+    let named = server_id(&key);
+    named.is_some_and(|(_, id, server)| (id, server) == (*service, destination.copied()))
 }
 
 fn reading(entry: &LiveEntry) -> Live {

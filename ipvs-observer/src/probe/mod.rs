@@ -45,12 +45,12 @@ use self::{
 };
 use crate::{
     btf::resolve::Resolved,
-    ipvs::table::Table,
     kernel::{Kernel, Process, ReadError},
     model::{
         circumstances::Circumstances,
+        id::Netns,
         memory::Memory,
-        sample::{Readings, ServerId},
+        sample::{Namespaces, Readings, ServerId},
         snapshot::RefusedProbe,
         split::OwnCost,
         states::States,
@@ -61,13 +61,14 @@ pub use self::{
     live::LiveCounters,
     log::ProgramLog,
     survey::{Outlook, ProbeOutlook, Survey, functions, planned_memory, survey, unexamined},
+    sweep::Entering,
 };
 
 /// What a run asks of the probes.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Inode number of the network namespace to observe.
-    pub netns: u32,
+    /// The network namespace to observe; `None` is all of them.
+    pub netns: Option<Netns>,
     /// The latencies to measure.
     pub measures: Vec<Measure>,
     /// Bytes that the maps may take.
@@ -100,7 +101,6 @@ pub struct Probes {
     sizes: Sizes,
     plan: Plan,
     measures: Vec<Measure>,
-    netns: u32,
     seen: Totals,
     live: Option<LiveCounters>,
     watch: Watch,
@@ -173,13 +173,13 @@ impl LiveRequest {
         })
     }
 
-    fn settings(&self, netns: u32, sizes: &Sizes, measures: &[Measure]) -> Settings {
+    fn settings(&self, netns: Option<Netns>, sizes: &Sizes, measures: &[Measure]) -> Settings {
         let mut positions = [OFF; 16];
         for (position, &measure) in (0_u8..).zip(measures) {
             positions[measure as usize] = position;
         }
         Settings {
-            netns,
+            netns: netns.map_or(0, |netns| netns.0),
             partitions: sizes.partitions,
             process: self.process.id,
             cpus: sizes.cpus,
@@ -222,7 +222,7 @@ impl LiveProbes {
         });
         let mut plan = Plan::live(resolved);
         request.restrict(&mut plan);
-        let settings = request.settings(0, &sizes, &[]);
+        let settings = request.settings(None, &sizes, &[]);
         let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, false)?;
         loaded.attach(&mut plan, Occasions::default());
         if !plan.has_live() {
@@ -300,7 +300,6 @@ impl Probes {
             sizes,
             plan,
             measures,
-            netns: request.netns,
             seen: Totals::default(),
             live,
             watch,
@@ -311,25 +310,35 @@ impl Probes {
         })
     }
 
-    /// Follows the table: gives slots to its services, makes room for its servers, takes back what others leave.
-    pub fn follow(&mut self, table: &Table) -> Result<(), LoadError> {
-        let ids = table.services.iter().flat_map(|service| {
-            let servers = service.destinations.iter();
-            let servers = servers.map(|server| (service.id, Some(server.id)));
-            servers.chain([(service.id, None)])
-        });
-        let ids: BTreeSet<ServerId> = ids.collect();
+    /// Follows the tables: gives slots to their services, makes room for their servers, takes back what others leave.
+    pub fn follow(&mut self, namespaces: &Namespaces) -> Result<(), LoadError> {
+        let mut ids: BTreeSet<ServerId> = BTreeSet::new();
+        for (&netns, read) in namespaces {
+            for service in &read.table.services {
+                let servers = service.destinations.iter();
+                ids.extend(servers.map(|server| (netns, service.id, Some(server.id))));
+                ids.insert((netns, service.id, None));
+            }
+        }
         self.configured = ids.len();
-        self.servers.follow(self.loaded.ebpf(), self.netns, &ids)
+        let torn = namespaces.iter().filter(|(_, read)| read.table.torn);
+        let torn = torn.map(|(&netns, _)| netns).collect();
+        self.servers.follow(self.loaded.ebpf(), &ids, &torn)
     }
 
-    /// Attaches what is seldom asked for where `circumstances`, the table or a sweep ask for it, and detaches it elsewhere.
+    /// Attaches what is seldom asked for where circumstances, a table or a sweep ask for it, and detaches it elsewhere.
     ///
     /// Gives what was refused by that.
-    pub fn adapt(&mut self, circumstances: &Circumstances, is_sweeping: bool) -> &[RefusedProbe] {
+    pub fn adapt(&mut self, namespaces: &Namespaces, is_sweeping: bool) -> &[RefusedProbe] {
+        let circumstances = || {
+            namespaces
+                .values()
+                .map(|read| &read.namespace.circumstances)
+        };
         let occasions = Occasions {
-            removed: self.servers.have_left() && circumstances.keeps_connections(),
-            defence: circumstances.may_drop_packets(),
+            removed: self.servers.have_left()
+                && circumstances().any(Circumstances::keeps_connections),
+            defence: circumstances().any(Circumstances::may_drop_packets),
             sweep: is_sweeping,
         };
         let before: Vec<_> = self.loaded.attached().collect();
@@ -362,7 +371,10 @@ impl Probes {
 
     /// Makes a record of each connection that `show` makes the kernel show and that has none; `None` where no program
     /// can look on. Those of a sweep are attached before ([`Self::adapt`]).
-    pub fn seed<E>(&mut self, show: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
+    pub fn seed<E>(
+        &mut self,
+        show: impl FnOnce(Entering<'_>) -> Result<(), E>,
+    ) -> Option<Result<(), E>> {
         self.plan.has_sweep().then_some(())?;
         Some(self.sweeper.as_mut()?.seed(show))
     }
@@ -372,7 +384,7 @@ impl Probes {
     pub fn sweep<E>(
         &mut self,
         began: Duration,
-        show: impl FnOnce() -> Result<(), E>,
+        show: impl FnOnce(Entering<'_>) -> Result<(), E>,
     ) -> Option<Result<BTreeMap<ServerId, States>, E>> {
         self.plan.has_sweep().then_some(())?;
         let sweeper = self.sweeper.as_mut()?;

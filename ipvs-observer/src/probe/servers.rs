@@ -25,6 +25,7 @@ use crate::{
     error::one_line,
     model::{
         activity::{Activity, combine},
+        id::Netns,
         latency::Distribution,
         sample::ServerId,
     },
@@ -134,21 +135,22 @@ impl Servers {
     }
 
     /// Sees to it that services and the next servers find a slot, and takes back those of servers that are not in
-    /// `table` any more.
+    /// `table` any more; of the namespaces `torn` the table may lack some.
     pub(super) fn follow(
         &mut self,
         ebpf: &mut Ebpf,
-        netns: u32,
         table: &BTreeSet<ServerId>,
+        torn: &BTreeSet<Netns>,
     ) -> Result<(), LoadError> {
         self.grow(ebpf, table.len());
         let known: BTreeSet<_> = self.known.iter().filter_map(|known| known.id).collect();
-        for (service, _) in table.iter().filter(|(_, server)| server.is_none()) {
-            if !known.contains(&(*service, None)) {
-                slots::assign(ebpf, &mut self.keys, service_key(service, netns))?;
+        for id @ (netns, service, _) in table.iter().filter(|(.., server)| server.is_none()) {
+            if !known.contains(id) {
+                slots::assign(ebpf, &mut self.keys, service_key(&(*netns, *service)))?;
             }
         }
-        self.recycle(ebpf, table)
+        let is_gone = |id: &ServerId| !table.contains(id) && !torn.contains(&id.0);
+        self.recycle(ebpf, is_gone)
     }
 
     /// Whether a real server that is not in the table any more still has connections.
@@ -156,7 +158,11 @@ impl Servers {
         self.have_left
     }
 
-    fn recycle(&mut self, ebpf: &mut Ebpf, table: &BTreeSet<ServerId>) -> Result<(), LoadError> {
+    fn recycle(
+        &mut self,
+        ebpf: &mut Ebpf,
+        is_gone: impl Fn(&ServerId) -> bool,
+    ) -> Result<(), LoadError> {
         self.have_left = false;
         for slot in HOST_SLOT + 1..u32::try_from(self.known.len()).unwrap_or(u32::MAX) {
             let known = &mut self.known[slot as usize];
@@ -166,7 +172,7 @@ impl Servers {
             let made = known.counters.get(Event::RecordMade);
             // What is read of two CPUs is not of one instant, so that an end may come before its beginning.
             let tracked = made.saturating_sub(known.counters.get(Event::RecordEnded));
-            let is_gone = !table.contains(&id);
+            let is_gone = is_gone(&id);
             let is_idle = tracked == 0 && is_gone;
             self.have_left |= tracked > 0 && is_gone;
             match (known.leaving, is_idle) {

@@ -8,7 +8,11 @@ use std::{mem::offset_of, time::Duration};
 use ipvs_observer_common::{Control, Swept};
 
 use super::mapped::MappedArray;
-use crate::model::states::States;
+use crate::model::{id::Netns, states::States};
+
+/// To be told the network namespace whose file is read next: before 7.1 the kernel shows the connections of all, and only
+/// those of this one are meant.
+pub type Entering<'a> = &'a mut (dyn FnMut(Netns) + Send);
 
 /// Makes one sweep at a time.
 #[derive(Debug)]
@@ -29,20 +33,31 @@ impl Sweeper {
     }
 
     /// Makes a record of each connection that `show` makes the kernel show and that has none.
-    pub(super) fn seed<E>(&mut self, show: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    pub(super) fn seed<E>(
+        &mut self,
+        show: impl FnOnce(Entering<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.set_seeding(1);
-        let shown = show();
+        let shown = self.show(show);
         self.set_seeding(0);
         shown
     }
 
     /// Gathers each connection that `show` makes the kernel show.
-    pub(super) fn gather<E>(&mut self, show: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    pub(super) fn gather<E>(
+        &mut self,
+        show: impl FnOnce(Entering<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         // 0 is the sweep of records that none has counted.
         self.sweep = self.sweep.wrapping_add(1).max(1);
         let offset = offset_of!(Control, sweep);
         self.control.write_at(0, offset, self.sweep);
-        show()
+        self.show(show)
+    }
+
+    fn show<E>(&mut self, show: impl FnOnce(Entering<'_>) -> Result<(), E>) -> Result<(), E> {
+        let offset = offset_of!(Control, netns);
+        show(&mut |netns| self.control.write_at(0, offset, netns.0))
     }
 
     /// What the newest sweep, begun at `began` on `CLOCK_MONOTONIC`, has found of the server in `slot`, if anything.

@@ -262,7 +262,7 @@ fn a_namespace_is_entered_by_its_name_its_path_and_a_process_in_it() {
     let own = fs::metadata("/proc/thread-self/ns/net").expect("it is there");
     let kernels = Kernel::at("/").network_namespace();
     assert_eq!(
-        kernels.expect("it is there"),
+        u64::from(kernels.expect("it is there").0),
         own.ino(),
         "nothing has moved"
     );

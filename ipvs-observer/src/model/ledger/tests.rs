@@ -9,10 +9,9 @@ use crate::{
     ipvs::table::{Destination, Service, Stats, Table, Thresholds},
     model::{
         activity::Activity,
-        circumstances::Circumstances,
-        id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
+        id::{DestinationId, ForwardingMethod, Netns, Protocol, ServiceId},
         latency::Distribution,
-        sample::{Readings, Sample, Timestamp},
+        sample::{NamespaceSample, Namespaces, Readings, Sample, ServiceKey, Timestamp},
         snapshot::{Run, Snapshot},
         states::{States, Sweep},
     },
@@ -20,12 +19,31 @@ use crate::{
 
 const CONNECT_NS: u64 = 2_000_000;
 
+const NETNS: Netns = Netns(1);
+const OTHER: Netns = Netns(2);
+
 fn service_id() -> ServiceId {
     ServiceId::Address {
         protocol: Protocol::TCP,
         address: "192.0.2.1".parse().unwrap(),
         port: 80,
     }
+}
+
+fn key() -> ServiceKey {
+    (NETNS, service_id())
+}
+
+/// Namespaces with these tables.
+fn namespaces(tables: impl IntoIterator<Item = (Netns, Table)>) -> Namespaces {
+    let read = |(netns, table)| {
+        let read = NamespaceSample {
+            table,
+            ..NamespaceSample::default()
+        };
+        (netns, read)
+    };
+    tables.into_iter().map(read).collect()
 }
 
 fn server(last_byte: u8) -> DestinationId {
@@ -99,26 +117,29 @@ fn ledger(servers: &[u8]) -> Ledger {
         events: Event::ALL.to_vec(),
         refused_probes: Vec::new(),
         no_live: None,
+        all_netns: false,
     };
-    Ledger::new(Arc::new(run), at(0), table(servers))
+    Ledger::new(Arc::new(run), at(0), namespaces([(NETNS, table(servers))]))
 }
 
 fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) -> Snapshot {
-    let servers_seen = seen
-        .iter()
-        .map(|&(last, count)| ((service_id(), Some(server(last))), connections(count)));
+    let servers_seen = seen.iter().map(|&(last, count)| {
+        (
+            (NETNS, service_id(), Some(server(last))),
+            connections(count),
+        )
+    });
     let sample = Sample {
         at: at(second),
         readings: Readings {
             servers: servers_seen.collect(),
             ..Readings::default()
         },
-        table: table(servers),
+        namespaces: namespaces([(NETNS, table(servers))]),
         table_took: Duration::from_millis(3),
         packets: Some(0),
         own_cost: None,
         sweep: None,
-        circumstances: Circumstances::default(),
     };
     ledger.advance(sample, false, 0)
 }
@@ -126,7 +147,7 @@ fn tick(ledger: &mut Ledger, second: u64, servers: &[u8], seen: &[(u8, u64)]) ->
 #[test]
 fn a_server_without_traffic_is_shown_with_empty_latencies() {
     let snapshot = tick(&mut ledger(&[1, 2]), 1, &[1, 2], &[(1, 5)]);
-    let rows = &snapshot.services[&service_id()].destinations;
+    let rows = &snapshot.services[&key()].destinations;
     assert_eq!(
         rows[&server(1)].row.interval.counters.get(Event::Scheduled),
         5
@@ -141,7 +162,7 @@ fn a_service_is_the_merge_of_its_servers_over_the_window_and_the_run() {
     let mut ledger = ledger(&[1, 2]);
     tick(&mut ledger, 1, &[1, 2], &[(1, 5), (2, 7)]);
     let snapshot = tick(&mut ledger, 3, &[1, 2], &[(2, 1)]);
-    let row = &snapshot.services[&service_id()].row;
+    let row = &snapshot.services[&key()].row;
     assert_eq!(row.interval.latency(Measure::Connect).count(), 1);
     assert_eq!(row.total.latency(Measure::Connect).count(), 13);
     assert_eq!(
@@ -160,12 +181,12 @@ fn a_server_that_goes_is_shown_once_more_and_then_counts_for_its_service() {
     let mut ledger = ledger(&[1, 2]);
     tick(&mut ledger, 1, &[1, 2], &[(2, 4)]);
     let going = tick(&mut ledger, 2, &[1], &[(2, 1)]);
-    let last = &going.services[&service_id()].destinations[&server(2)];
+    let last = &going.services[&key()].destinations[&server(2)];
     assert!(last.row.gone);
     assert_eq!(last.row.total.counters.get(Event::Scheduled), 5);
     assert_eq!(last.facts.unwrap().weight, 1);
     let after = tick(&mut ledger, 3, &[1], &[(2, 2)]);
-    let service = &after.services[&service_id()];
+    let service = &after.services[&key()];
     assert!(!service.destinations.contains_key(&server(2)));
     assert_eq!(service.row.interval.counters.get(Event::Scheduled), 2);
     assert_eq!(service.row.total.counters.get(Event::Scheduled), 7);
@@ -177,7 +198,7 @@ fn a_server_that_comes_again_is_the_same_row_with_a_new_since() {
     tick(&mut ledger, 1, &[1, 2], &[(2, 4)]);
     tick(&mut ledger, 2, &[1], &[]);
     let again = tick(&mut ledger, 3, &[1, 2], &[(2, 1)]);
-    let row = &again.services[&service_id()].destinations[&server(2)].row;
+    let row = &again.services[&key()].destinations[&server(2)].row;
     assert!(!row.gone);
     assert_eq!(row.since, Some(at(3)));
     assert_eq!(row.total.counters.get(Event::Scheduled), 5);
@@ -187,15 +208,11 @@ fn a_server_that_comes_again_is_the_same_row_with_a_new_since() {
 fn a_server_that_came_and_went_between_two_tables_is_shown_once() {
     let mut ledger = ledger(&[1]);
     let snapshot = tick(&mut ledger, 1, &[1], &[(9, 3)]);
-    let row = &snapshot.services[&service_id()].destinations[&server(9)];
+    let row = &snapshot.services[&key()].destinations[&server(9)];
     assert!(row.row.gone && row.facts.is_none() && row.row.since.is_none());
     assert_eq!(row.row.interval.counters.get(Event::Scheduled), 3);
     let after = tick(&mut ledger, 2, &[1], &[]);
-    assert!(
-        !after.services[&service_id()]
-            .destinations
-            .contains_key(&server(9))
-    );
+    assert!(!after.services[&key()].destinations.contains_key(&server(9)));
 }
 
 #[test]
@@ -205,22 +222,20 @@ fn nothing_is_gone_by_the_word_of_a_torn_table() {
         at: at(1),
         readings: Readings::default(),
         table_took: Duration::from_millis(3),
-        table: Table {
-            torn: true,
-            ..table(&[1])
-        },
+        namespaces: namespaces([(
+            NETNS,
+            Table {
+                torn: true,
+                ..table(&[1])
+            },
+        )]),
         packets: Some(0),
         own_cost: None,
         sweep: None,
-        circumstances: Circumstances::default(),
     };
     let snapshot = ledger.advance(sample, false, 0);
     assert!(snapshot.health.torn);
-    assert!(
-        !snapshot.services[&service_id()].destinations[&server(2)]
-            .row
-            .gone
-    );
+    assert!(!snapshot.services[&key()].destinations[&server(2)].row.gone);
 }
 
 #[test]
@@ -229,22 +244,21 @@ fn without_replies_at_the_director_what_they_tell_is_not_shown() {
     let direct = |ledger: &mut Ledger, second, seen: Option<Activity>| {
         let mut table = table(&[1]);
         table.services[0].destinations[0].method = ForwardingMethod::DirectRoute;
-        let servers = seen.map(|activity| ((service_id(), Some(server(1))), activity));
+        let servers = seen.map(|activity| ((NETNS, service_id(), Some(server(1))), activity));
         let sample = Sample {
             at: at(second),
             readings: Readings {
                 servers: servers.into_iter().collect(),
                 ..Readings::default()
             },
-            table,
+            namespaces: namespaces([(NETNS, table)]),
             table_took: Duration::ZERO,
             packets: Some(0),
             own_cost: None,
             sweep: None,
-            circumstances: Circumstances::default(),
         };
         let snapshot = ledger.advance(sample, false, 0);
-        let service = &snapshot.services[&service_id()];
+        let service = &snapshot.services[&key()];
         let server = &service.destinations[&server(1)];
         [&service.row, &server.row]
             .map(|row| [Measure::Connect, Measure::Handshake].map(|measure| row.shows(measure)))
@@ -266,23 +280,22 @@ fn connections_that_were_looked_at_stand_with_their_server_and_none_found_is_non
     let sample = Sample {
         at: at(1),
         readings: Readings::default(),
-        table: table(&[1, 2]),
+        namespaces: namespaces([(NETNS, table(&[1, 2]))]),
         table_took: Duration::from_millis(3),
         packets: Some(0),
         own_cost: None,
         sweep: Some(Sweep {
             took: Duration::from_millis(2),
-            servers: [((service_id(), Some(server(1))), found)].into(),
+            servers: [((NETNS, service_id(), Some(server(1))), found)].into(),
         }),
-        circumstances: Circumstances::default(),
     };
     let snapshot = ledger.advance(sample, false, 0);
     assert_eq!(snapshot.health.sweep_took, Some(Duration::from_millis(2)));
-    let rows = &snapshot.services[&service_id()].destinations;
+    let rows = &snapshot.services[&key()].destinations;
     assert_eq!(rows[&server(1)].states, Some(found));
     assert_eq!(rows[&server(2)].states, Some(States::NONE));
     let unswept = tick(&mut ledger, 2, &[1, 2], &[]);
-    let row = &unswept.services[&service_id()].destinations[&server(1)];
+    let row = &unswept.services[&key()].destinations[&server(1)];
     assert_eq!((row.states, unswept.health.sweep_took), (None, None));
 }
 
@@ -297,15 +310,14 @@ fn a_server_that_comes_again_drains_anew() {
         let sample = Sample {
             at: at(second),
             readings: Readings::default(),
-            table,
+            namespaces: namespaces([(NETNS, table)]),
             table_took: Duration::ZERO,
             packets: Some(0),
             own_cost: None,
             sweep: None,
-            circumstances: Circumstances::default(),
         };
         let snapshot = ledger.advance(sample, false, 0);
-        let service = snapshot.services.get(&service_id()).cloned();
+        let service = snapshot.services.get(&key()).cloned();
         service.and_then(|service| service.destinations.get(&server(1))?.drain)
     };
     let mut ledger = ledger(&[1]);
@@ -315,4 +327,80 @@ fn a_server_that_comes_again_drains_anew() {
     assert_eq!(advance(&mut ledger, 3, table(&[])), None);
     let again = advance(&mut ledger, 4, with_weight_0()).unwrap();
     assert_eq!(again.since(), at(4));
+}
+
+/// A window in which each of these namespaces has one server, which had so many connections.
+fn tick_all(ledger: &mut Ledger, second: u64, seen: &[(Netns, u64)]) -> Snapshot {
+    let servers_seen = seen
+        .iter()
+        .map(|&(netns, count)| ((netns, service_id(), Some(server(1))), connections(count)));
+    let sample = Sample {
+        at: at(second),
+        readings: Readings {
+            servers: servers_seen.collect(),
+            ..Readings::default()
+        },
+        namespaces: namespaces(seen.iter().map(|&(netns, _)| (netns, table(&[1])))),
+        table_took: Duration::ZERO,
+        packets: Some(0),
+        own_cost: None,
+        sweep: None,
+    };
+    ledger.advance(sample, false, 0)
+}
+
+#[test]
+fn services_with_the_same_address_in_two_namespaces_are_two() {
+    let mut ledger = ledger(&[1]);
+    tick_all(&mut ledger, 1, &[(NETNS, 5), (OTHER, 7)]);
+    let snapshot = tick_all(&mut ledger, 2, &[(NETNS, 0), (OTHER, 1)]);
+    let scheduled = |netns| {
+        let service = &snapshot.services[&(netns, service_id())];
+        let server = &service.destinations[&server(1)];
+        [&service.row, &server.row].map(|row| row.total.counters.get(Event::Scheduled))
+    };
+    assert_eq!((scheduled(NETNS), scheduled(OTHER)), ([5, 5], [8, 8]));
+}
+
+#[test]
+fn a_namespace_takes_its_services_with_it_and_its_number_can_be_that_of_another() {
+    let mut ledger = ledger(&[1]);
+    tick_all(&mut ledger, 1, &[(NETNS, 5), (OTHER, 7)]);
+    let going = tick_all(&mut ledger, 2, &[(NETNS, 1)]);
+    let other = (OTHER, service_id());
+    assert!(going.services[&other].row.gone);
+    assert!(
+        going.namespaces.contains_key(&OTHER),
+        "it is named once more"
+    );
+    assert!(!going.services[&key()].row.gone);
+    let after = tick_all(&mut ledger, 3, &[(NETNS, 1)]);
+    assert!(!after.services.contains_key(&other));
+    assert!(!after.namespaces.contains_key(&OTHER));
+    let anew = tick_all(&mut ledger, 4, &[(NETNS, 1), (OTHER, 2)]);
+    let row = &anew.services[&other].row;
+    assert_eq!(row.total.counters.get(Event::Scheduled), 2);
+    assert_eq!(row.since, Some(at(4)));
+    let same = &anew.services[&key()].row;
+    assert_eq!(same.total.counters.get(Event::Scheduled), 8);
+}
+
+#[test]
+fn what_came_before_its_namespace_was_found_counts() {
+    let mut ledger = ledger(&[1]);
+    let mut early = Sample {
+        at: at(1),
+        readings: Readings::default(),
+        namespaces: namespaces([(NETNS, table(&[1]))]),
+        table_took: Duration::ZERO,
+        packets: None,
+        own_cost: None,
+        sweep: None,
+    };
+    let id = (OTHER, service_id(), Some(server(1)));
+    early.readings.servers.insert(id, connections(3));
+    ledger.advance(early, false, 0);
+    let found = tick_all(&mut ledger, 2, &[(NETNS, 0), (OTHER, 4)]);
+    let row = &found.services[&(OTHER, service_id())].row;
+    assert_eq!(row.total.counters.get(Event::Scheduled), 7);
 }

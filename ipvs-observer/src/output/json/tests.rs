@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::encode;
-use crate::output::testing::{draining, web, whole_run, window};
+use crate::output::testing::{draining, of_all_netns, web, whole_run, window};
 
 fn parsed(line: &str) -> Value {
     assert_eq!(line.matches('\n').count(), 1, "one object is one line");
@@ -161,4 +161,51 @@ fn what_is_drained_says_when_and_after_how_long() {
     let other = parsed(&encode(&window(1)));
     let server = &other["services"][0]["servers"][0];
     assert_eq!((server.get("drain"), server.get("states")), (None, None));
+}
+
+#[test]
+fn of_several_namespaces_each_service_says_in_which_it_is_and_each_has_its_settings() {
+    let object = parsed(&encode(&of_all_netns()));
+    let services = object["services"].as_array().unwrap();
+    let places: Vec<_> = services
+        .iter()
+        .map(|service| {
+            (
+                &service["service"],
+                &service["netns_inode"],
+                service.get("netns_name"),
+            )
+        })
+        .collect();
+    let (web, marked) = (json!("TCP 192.0.2.1:80"), json!("FWM 47 IPv6"));
+    let (blue, name, unnamed) = (
+        json!(4_026_531_840_u32),
+        json!("blue"),
+        json!(4_026_532_201_u32),
+    );
+    assert_eq!(
+        places,
+        [
+            (&web, &blue, Some(&name)),
+            (&marked, &blue, Some(&name)),
+            (&web, &unnamed, None)
+        ]
+    );
+    assert_eq!(services[0]["counters"]["scheduled"], 107);
+    assert_eq!(services[2]["counters"]["scheduled"], 0);
+    let settings = json!({ "run_estimation": 1 });
+    assert_eq!(
+        object["namespaces"],
+        json!([
+            {
+                "netns_inode": blue, "netns_name": "blue", "connection_table_size": 4096,
+                "sysctls": settings
+            },
+            { "netns_inode": unnamed, "connection_table_size": 4096, "sysctls": settings }
+        ])
+    );
+    assert_eq!(
+        (object.get("sysctls"), object.get("connection_table_size")),
+        (None, None)
+    );
 }

@@ -22,7 +22,7 @@ use crate::{
             self,
             fixture::{least, listing},
         },
-        testing::{distribution, draining, whole_run, window},
+        testing::{distribution, draining, of_all_netns, whole_run, window},
     },
 };
 
@@ -93,6 +93,7 @@ fn windows() -> Vec<Value> {
         measured,
         draining(3),
         draining(0),
+        of_all_netns(),
     ];
     windows.into_iter().map(parse).collect()
 }
@@ -112,7 +113,9 @@ fn explanations() -> Vec<Value> {
             distribution(Measure::Hook, &[1000], 1);
     }
     let parse = |window: Snapshot| serde_json::from_str(&explain::encode(&window)).unwrap();
-    [measured, window(2), whole_run(1)].map(parse).into()
+    [measured, window(2), whole_run(1), of_all_netns()]
+        .map(parse)
+        .into()
 }
 
 /// Objects of every kind of listing.

@@ -38,7 +38,11 @@ pub(in crate::output) fn encode(snapshot: &Snapshot) -> String {
     };
     block.header();
     if snapshot.services.is_empty() {
-        block.line("no such virtual service in this network namespace");
+        block.line(if snapshot.run.all_netns {
+            "no such virtual service in any network namespace"
+        } else {
+            "no such virtual service in this network namespace"
+        });
     } else {
         block.line(&columns(
             "PART",
@@ -46,8 +50,9 @@ pub(in crate::output) fn encode(snapshot: &Snapshot) -> String {
             ["COUNT", "MEAN", "P50", "P99"].map(ToOwned::to_owned),
         ));
     }
-    for (id, service) in &snapshot.services {
-        block.explain(&id.to_string(), &service.row.total);
+    for ((netns, id), service) in &snapshot.services {
+        let title = format!("{id}{}", block.place(*netns));
+        block.explain(&title, &service.row.total);
         for (id, server) in &service.destinations {
             block.explain(&format!("-> {id}"), &server.row.total);
         }

@@ -7,8 +7,9 @@ use ipvs_observer_common::{Event, Measure};
 use crate::{
     cli::SortColumn,
     model::{
-        id::{DestinationId, ServiceId},
+        id::DestinationId,
         latency::Percentiles,
+        sample::ServiceKey,
         snapshot::{DestinationRow, ServiceRow, Snapshot},
     },
 };
@@ -24,7 +25,7 @@ pub(super) struct Rows<'a> {
 
 /// A service and those of its real servers that are shown.
 pub(super) struct ServiceRows<'a> {
-    pub(super) id: ServiceId,
+    pub(super) key: ServiceKey,
     pub(super) service: &'a ServiceRow,
     pub(super) servers: Vec<(DestinationId, &'a DestinationRow)>,
 }
@@ -38,10 +39,10 @@ impl<'a> Rows<'a> {
         percentiles: &mut Percentiles,
     ) -> Self {
         let mut servers = Vec::new();
-        for (service_id, service) in &snapshot.services {
+        for (key, service) in &snapshot.services {
             for (id, server) in &service.destinations {
                 let weight = weight(snapshot, server, sort, percentiles);
-                servers.push((weight, *service_id, *id, server));
+                servers.push((weight, *key, *id, server));
             }
         }
         // Stable, so that equals stay in the order of the table.
@@ -49,30 +50,30 @@ impl<'a> Rows<'a> {
         let shown = limit.unwrap_or(usize::MAX).min(servers.len());
         let left_out = servers.len() - shown;
         let mut services: Vec<ServiceRows<'_>> = Vec::new();
-        for (_, service_id, id, server) in servers.into_iter().take(shown) {
-            if let Some(rows) = services.iter_mut().find(|rows| rows.id == service_id) {
+        for (_, key, id, server) in servers.into_iter().take(shown) {
+            if let Some(rows) = services.iter_mut().find(|rows| rows.key == key) {
                 rows.servers.push((id, server));
-            } else if let Some(service) = snapshot.services.get(&service_id) {
+            } else if let Some(service) = snapshot.services.get(&key) {
                 services.push(ServiceRows {
-                    id: service_id,
+                    key,
                     service,
                     servers: vec![(id, server)],
                 });
             }
         }
-        let chosen: BTreeSet<_> = services.iter().map(|rows| rows.id).collect();
+        let chosen: BTreeSet<_> = services.iter().map(|rows| rows.key).collect();
         let others = snapshot
             .services
             .iter()
-            .filter(|(id, _)| !chosen.contains(id));
-        let others = others.map(|(&id, service)| ServiceRows {
-            id,
+            .filter(|(key, _)| !chosen.contains(key));
+        let others = others.map(|(&key, service)| ServiceRows {
+            key,
             service,
             servers: Vec::new(),
         });
         services.extend(others.take(limit.unwrap_or(usize::MAX)));
         if sort == SortColumn::Name {
-            services.sort_by_key(|rows| rows.id);
+            services.sort_by_key(|rows| rows.key);
         }
         Self {
             servers_left_out: left_out,

@@ -5,7 +5,7 @@ use ipvs_observer_common::Event;
 use super::{COLUMNS, encode};
 use crate::{
     cli::SortColumn,
-    output::testing::{draining, whole_run, window},
+    output::testing::{draining, of_all_netns, whole_run, window},
 };
 
 #[test]
@@ -110,4 +110,31 @@ fn a_drain_has_one_line_under_its_server() {
          unanswered 1   packets since 120"
     );
     assert_eq!(line(0), "     drained in 3.00s   packets since 120");
+}
+
+#[test]
+fn of_several_namespaces_every_row_says_in_which_it_is() {
+    let block = encode(&of_all_netns(), SortColumn::Name, None);
+    let rows: Vec<_> = block
+        .lines()
+        .filter(|line| {
+            ["TCP", "FWM", "  ->"]
+                .iter()
+                .any(|row| line.starts_with(row))
+        })
+        .map(|line| line.split("  Masq").next().unwrap().trim_end())
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "TCP 192.0.2.1:80 wlc   netns blue (4026531840)",
+            "  -> 10.0.0.1:8080 blue",
+            "  -> 10.0.0.2:8080 blue",
+            "FWM 47 IPv6 wlc   netns blue (4026531840)",
+            "TCP 192.0.2.1:80 wlc   netns 4026532201",
+            "  -> 10.0.0.1:8080 4026532201",
+            "  -> 10.0.0.2:8080 4026532201",
+        ],
+        "{block}"
+    );
 }
