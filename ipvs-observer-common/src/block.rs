@@ -75,7 +75,7 @@ pub enum Loss {
     Busy,
     /// A map did not have an element that it always has.
     Map,
-    /// A half-open connection gave its record to a newer one and never had its handshake.
+    /// A half-open connection gave its record to a newer one.
     HalfOpenEvicted,
     /// A record that an earlier connection at the same address has left, as its end was missed.
     Stale,

@@ -3,13 +3,16 @@
 
 mod bad_input;
 mod bypass;
+mod churn;
 mod connections;
 mod demo;
 mod doctor;
 mod drops;
 mod environment;
 mod firewall_mark;
+mod flood;
 mod forward;
+mod growth;
 mod icmp;
 mod interrupted;
 mod kernel_agrees;
@@ -20,6 +23,7 @@ mod log;
 mod methods;
 mod missed;
 mod module;
+mod nesting;
 mod options;
 mod outcomes;
 mod persistence;

@@ -1,0 +1,59 @@
+//! Clients in the midst of a flood of SYNs for which there is no room: what is measured of them
+//! is what it was before.
+
+use ipvs_observer_tests::{
+    agent::Agent, flood::Flood, report::Latency, services::Vip, traffic, wait,
+};
+
+use crate::fixture::Balanced;
+
+const VIP: Vip = Vip::V4;
+const CONNECTIONS: &str = "500";
+const SESSIONS: u32 = 60;
+/// SYNs at each of three moments of a session: before it, before its request, before its end.
+const BURST: u32 = 60;
+
+const MEASURES: [&str; 5] = ["schedule", "connect", "client", "handshake", "first_byte"];
+
+#[cfg_attr(feature = "vm", test)]
+fn a_flood_of_syns_moves_no_percentile_of_real_clients() {
+    let balanced = Balanced::new(VIP, 1);
+    balanced.sessions(5, 1);
+    let before = measure(&balanced, || Ok(()));
+    let mut flood = Flood::new(&balanced.lab, VIP.address()).expect("the flood is ready");
+    let after = measure(&balanced, || flood.send(BURST));
+    for ((name, before), after) in MEASURES.into_iter().zip(before).zip(after) {
+        eprintln!("{name}: {before:?} {after:?}");
+    }
+}
+
+/// What is measured of a fixed number of sessions with `flood` in the midst of each.
+fn measure(
+    balanced: &Balanced,
+    mut flood: impl FnMut() -> anyhow::Result<()> + Send,
+) -> [Latency; 5] {
+    wait::idle_cpu().expect("the guest becomes idle");
+    let agent = Agent::start(
+        balanced.lab.director(),
+        &["-i", "60s", "--max-connections", CONNECTIONS],
+    )
+    .expect("the agent starts");
+    let served = balanced.lab.client().run(|| {
+        for _ in 0..SESSIONS {
+            flood()?;
+            let mut connection = traffic::open(VIP.address())?;
+            flood()?;
+            traffic::exchange(&mut connection)?;
+            flood()?;
+            traffic::close(connection)?;
+        }
+        Ok(())
+    });
+    served.expect("every session is served");
+    balanced.lab.quiesce().expect("the director becomes idle");
+    let summary = agent.stop().expect("the agent ends").summary();
+    let summary = summary.expect("the run is summed up");
+    eprintln!("{:?}", summary.total_losses());
+    let service = summary.service(&VIP.name()).expect("the service is shown");
+    MEASURES.map(|measure| service.total_latency(measure).expect("it is shown"))
+}
