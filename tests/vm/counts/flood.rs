@@ -3,7 +3,7 @@
 
 use std::{
     net::{SocketAddr, TcpStream, UdpSocket},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::mpsc,
     thread,
 };
 
@@ -67,7 +67,7 @@ fn a_flood_of_syns_displaces_nobody_who_is_connected() {
     let mut held = hold(lab).expect("clients connect");
     let begin_ns = wait::monotonic_ns();
     let sessions =
-        during(lab, &mut held, || flood.send(syns)).expect("clients are served during the flood");
+        during(lab, &mut held, &mut flood, syns).expect("clients are served during the flood");
     eprintln!(
         "flood: {} ms, {sessions} sessions",
         (wait::monotonic_ns() - begin_ns) / 1_000_000
@@ -88,9 +88,15 @@ fn a_flood_of_syns_displaces_nobody_who_is_connected() {
     let places = u64::from(connections) * 2;
     let used = shown.memory("records_used").expect("it is shown");
     assert!(used <= places, "{used} records in {places} places");
-    let displaced = all - used;
-    assert_eq!(losses(&shown), [format!("half_open_evicted: {displaced}")]);
-
+    // A flood that takes longer than a handshake may has begun to end.
+    let ended = total(&shown, "unanswered");
+    let displaced = shown.total_loss("half_open_evicted");
+    let displaced = displaced.expect("it is shown");
+    let expected = all.saturating_sub(used + ended)..=all - used;
+    assert!(
+        displaced > 0 && expected.contains(&displaced),
+        "{displaced} displaced, {used} records and {ended} ended of {all}"
+    );
     // The first half-open connections end while others come.
     let late = syns / 4;
     flood_while(&mut flood, late, || remove(lab, 1)).expect("the flood goes on");
@@ -128,7 +134,8 @@ fn a_flood_of_syns_displaces_nobody_who_is_connected() {
 fn datagrams_that_nobody_answers_displace_each_other_and_are_counted() {
     const FLOWS: u32 = 400;
     const CONNECTIONS: &str = "50";
-    const PLACES: u64 = 100;
+    // Thirteen buckets of eight.
+    const PLACES: u64 = 104;
     let path = Path {
         vip: VIP,
         transport: Transport::Udp,
@@ -188,28 +195,29 @@ fn hold(lab: &Lab) -> Result<Vec<TcpStream>> {
     })
 }
 
-/// Uses the connections that last and makes others while `flood` runs; says how many others.
-fn during(lab: &Lab, held: &mut [TcpStream], flood: impl FnOnce() -> Result<()>) -> Result<u64> {
-    let is_over = AtomicBool::new(false);
+/// Floods by parts, and meanwhile uses the connections that last and makes others, one of each
+/// with every part; says how many others.
+fn during(lab: &Lab, held: &mut [TcpStream], flood: &mut Flood, syns: u32) -> Result<u64> {
+    const PART: u32 = 500;
+    let (parts, flooded) = mpsc::channel();
     thread::scope(|scope| {
-        let clients = scope.spawn(|| {
+        let clients = scope.spawn(move || {
             let mut sessions = 0;
             lab.client().enter()?;
-            while !is_over.load(Ordering::SeqCst) {
-                for connection in &mut *held {
-                    exchange(connection)?;
-                    traffic::connect_once(VIP.address(), 1)?;
-                    sessions += 1;
-                }
+            for ((), index) in flooded.iter().zip((0..held.len()).cycle()) {
+                exchange(&mut held[index])?;
+                traffic::connect_once(VIP.address(), 1)?;
+                sessions += 1;
             }
             Ok(sessions)
         });
-        let flooded = flood();
-        is_over.store(true, Ordering::SeqCst);
+        for _ in 0..syns / PART {
+            parts.send(())?;
+            flood.send(PART)?;
+        }
+        drop(parts);
         let sessions = clients.join();
-        let sessions = sessions.map_err(|_panic| anyhow!("a client has panicked"))?;
-        flooded?;
-        sessions
+        sessions.map_err(|_panic| anyhow!("a client has panicked"))?
     })
 }
 

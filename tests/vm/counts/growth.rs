@@ -116,7 +116,7 @@ fn servers_beyond_the_memory_count_in_their_service() {
     }
     assert_eq!(with_own, own);
     assert!(
-        summary.total_loss("servers_full").expect("it is shown") >= without,
+        summary.total_loss("servers_full").expect("it is shown") == without,
         "{losses:?}"
     );
 }

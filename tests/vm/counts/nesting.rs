@@ -117,11 +117,15 @@ fn check(summary: &Report, packets: u64) {
     let service = summary.service(&VIP.name()).expect("it is shown");
     let [xmit, hook] = latencies(service);
     let losses = summary.total_losses().expect("they are shown");
-    let unpaired = summary.total_loss("unpaired").expect("it is shown");
-    eprintln!("{packets} packets, {xmit:?}, {hook:?}, {losses:?}");
     let others = losses.iter().filter(|loss| !loss.starts_with("unpaired:"));
     assert_eq!(others.collect::<Vec<_>>(), [] as [&str; 0]);
-    assert_eq!(xmit.count + hook.count + unpaired, 2 * packets);
+    // A task that moves to another CPU in between is not met again.
+    let unpaired = summary.total_loss("unpaired").expect("it is shown");
+    let seen = format!("{packets} packets, {unpaired} unpaired, {xmit:?}, {hook:?}");
+    assert!(xmit.count <= packets && hook.count <= packets, "{seen}");
+    // The hook also sees packets of others, which can be unpaired as well.
+    let told = xmit.count + hook.count + unpaired + not_run(summary);
+    assert!(told >= 2 * packets, "{seen}");
     if unpaired == 0 {
         assert_nested(xmit, hook);
         for server in 1..=SERVERS {
@@ -130,6 +134,17 @@ fn check(summary: &Report, packets: u64) {
             assert_nested(xmit, hook);
         }
     }
+    eprintln!("{seen}");
+}
+
+/// How often a program did not run, where the kernel counts that.
+fn not_run(summary: &Report) -> u64 {
+    let names = summary.probes().expect("they are named");
+    let counts = names.into_iter().map(|name| {
+        let count = summary.not_run(name).expect("it was just named");
+        count.unwrap_or_default()
+    });
+    counts.sum()
 }
 
 fn latencies(row: Row<'_>) -> [Latency; 2] {
