@@ -96,8 +96,13 @@ impl Place {
         // SAFETY: as above.
         unsafe { (*frame).stack_pointer = 0 };
         if self.0 == Self::HOOK.0 {
+            let frames = own()?;
             // SAFETY: as above.
-            unsafe { (*own()?).newest[self.0] = taken.outer };
+            let newest = unsafe { &mut (*frames).newest[self.0] };
+            // It is not where another task has begun a call that has not returned.
+            if *newest == stack_pointer {
+                *newest = taken.outer;
+            }
         }
         Ok(taken)
     }

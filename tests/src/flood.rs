@@ -26,7 +26,8 @@ const IPPROTO_RAW: i32 = 255;
 const IPPROTO_TCP: u8 = 6;
 
 const IP_HEADER_BYTES: usize = 20;
-const TCP_HEADER_BYTES: usize = 20;
+const TCP_HEADER_LEN: u8 = 20;
+const TCP_HEADER_BYTES: usize = TCP_HEADER_LEN as usize;
 const SYN: u8 = 0x02;
 
 /// Where SYNs come from.
@@ -104,9 +105,10 @@ impl Flood {
 
 /// The checksum of a TCP header without payload between two addresses (RFC 9293, 3.1).
 fn checksum(addresses: &[u8], header: &[u8; TCP_HEADER_BYTES]) -> u16 {
-    let words = addresses.chunks_exact(2).chain(header.chunks_exact(2));
-    let words = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
-    let mut sum: u32 = words.sum::<u32>() + u32::from(IPPROTO_TCP) + TCP_HEADER_BYTES as u32;
+    let [addresses, header] = [addresses, header].map(|bytes| bytes.as_chunks::<2>().0);
+    let words = addresses.iter().chain(header);
+    let words = words.map(|word| u32::from(u16::from_be_bytes(*word)));
+    let mut sum = words.sum::<u32>() + u32::from(IPPROTO_TCP) + u32::from(TCP_HEADER_LEN);
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -23,7 +23,7 @@ use ipvs_observer_tests::{
 };
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::fixture::await_no_connection;
+use crate::fixture::{await_no_connection, not_run};
 
 const SERVICES: [(FarmService, &str); 2] = [(FarmService(80), "wrr"), (FarmService(81), "wlc")];
 /// Real servers of each service that are in the table at a time.
@@ -276,21 +276,6 @@ fn under_load<T>(lab: &Lab, clients: &[Client], work: impl FnOnce() -> Result<T>
 fn memory(report: &Report) -> (u64, u64) {
     let used = |name| report.memory(name).expect("it is shown");
     (used("records_used"), used("slots_used"))
-}
-
-/// How often a program did not run, since another one or a call of bpf(2) was interrupted on its CPU: what happened then
-/// is not counted for anybody. Kernels before 6.7 do not count it.
-fn not_run(report: &Report) -> u64 {
-    const UNKNOWN: u64 = 20;
-    let names = report.probes().expect("they are named");
-    let mut counts = names
-        .into_iter()
-        .filter_map(|name| report.not_run(name).expect("it was just named"))
-        .peekable();
-    if counts.peek().is_none() {
-        return UNKNOWN;
-    }
-    counts.sum()
 }
 
 /// Fails unless each counter that a session raises once was raised once for each, for the server

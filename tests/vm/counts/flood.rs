@@ -18,11 +18,10 @@ use ipvs_observer_tests::{
     report::Report,
     services::{PORT, Vip},
     traffic::{self, exchange, open},
-    wait,
 };
 use rustix::system::uname;
 
-use crate::fixture::{Balanced, assert_latency_count, assert_total, summary};
+use crate::fixture::{Balanced, assert_latency_count, assert_total, not_run, summary};
 
 const VIP: Vip = Vip::V4;
 const SERVERS: u8 = 2;
@@ -65,14 +64,8 @@ fn a_flood_of_syns_displaces_nobody_who_is_connected() {
     .expect("the agent starts");
     let mut flood = Flood::new(lab, VIP.address()).expect("the flood is ready");
     let mut held = hold(lab).expect("clients connect");
-    let begin_ns = wait::monotonic_ns();
     let sessions =
         during(lab, &mut held, &mut flood, syns).expect("clients are served during the flood");
-    eprintln!(
-        "flood: {} ms, {sessions} sessions",
-        (wait::monotonic_ns() - begin_ns) / 1_000_000
-    );
-    let begin_ns = wait::monotonic_ns();
     for mut connection in held {
         exchange(&mut connection).expect("it is still served");
         traffic::close(connection).expect("it is closed");
@@ -102,17 +95,17 @@ fn a_flood_of_syns_displaces_nobody_who_is_connected() {
     flood_while(&mut flood, late, || remove(lab, 1)).expect("the flood goes on");
     remove(lab, 2).expect("the server is removed");
     let flooded = u64::from(syns) + u64::from(late);
-    let ended = agent
+    agent
         .await_report("the flood to end", |report| {
-            total(report, "unanswered") == flooded
-                && report.memory("records_used").is_ok_and(|used| used == 0)
+            let ended = total(report, "unanswered");
+            assert!(ended <= flooded, "{ended} of {flooded} have ended");
+            // Of an end that no program has seen the record stays.
+            ended + not_run(report) >= flooded
+                && report
+                    .memory("records_used")
+                    .is_ok_and(|used| used <= not_run(report))
         })
         .expect("each of its connections ends once, and no record leaks");
-    eprintln!(
-        "end: {} ms {:?}",
-        (wait::monotonic_ns() - begin_ns) / 1_000_000,
-        losses(&ended)
-    );
     let summary = summary(agent);
     let service = summary.service(&VIP.name()).expect("the service is shown");
     // A flood is answered too, and those answers are the server's.
@@ -177,7 +170,9 @@ fn datagrams_that_nobody_answers_displace_each_other_and_are_counted() {
     lab.remove_servers(path).expect("the server is removed");
     agent
         .await_report("all records to come back", |report| {
-            report.memory("records_used").is_ok_and(|used| used == 0)
+            report
+                .memory("records_used")
+                .is_ok_and(|used| used <= not_run(report))
         })
         .expect("no record leaks");
     assert_eq!(losses(&summary(agent)), [displaced]);

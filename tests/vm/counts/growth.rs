@@ -94,7 +94,6 @@ fn servers_beyond_the_memory_count_in_their_service() {
     let own = slots - 2;
     let without = u64::from(AFTER) - own;
     let losses = losses(&summary);
-    eprintln!("{losses:?}, {own} of {AFTER} servers have a slot");
     let service = summary.service(&SERVICE.name()).expect("it is shown");
     for counter in ["scheduled", "established"] {
         assert_total(service, counter, all);

@@ -23,7 +23,7 @@ use ipvs_observer_tests::{
     traffic::{self, Server},
 };
 
-use crate::fixture::summary;
+use crate::fixture::{not_run, summary};
 
 const VIP: Vip = Vip::V4;
 const SERVERS: u8 = 2;
@@ -134,17 +134,6 @@ fn check(summary: &Report, packets: u64) {
             assert_nested(xmit, hook);
         }
     }
-    eprintln!("{seen}");
-}
-
-/// How often a program did not run, where the kernel counts that.
-fn not_run(summary: &Report) -> u64 {
-    let names = summary.probes().expect("they are named");
-    let counts = names.into_iter().map(|name| {
-        let count = summary.not_run(name).expect("it was just named");
-        count.unwrap_or_default()
-    });
-    counts.sum()
 }
 
 fn latencies(row: Row<'_>) -> [Latency; 2] {
