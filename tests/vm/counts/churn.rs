@@ -180,7 +180,7 @@ fn replace(
     for (service, _) in SERVICES {
         farm.retire_servers(service, &retired)?;
     }
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         for (service, _) in SERVICES {
             farm.add_servers(service, retired.iter().copied())?;
         }

@@ -83,7 +83,7 @@ fn inner_packets(lab: &Lab) -> u64 {
     let packets = |server| -> Result<PacketCounts> {
         proc_ipvs::packets_per_cpu(&lab.server(server).proc_net("ip_vs_stats_percpu")?)
     };
-    let packets = lab.servers().map(|server| packets(server));
+    let packets = lab.servers().map(packets);
     packets
         .map(|packets| packets.expect("they are counted").incoming)
         .sum()
