@@ -36,16 +36,24 @@ pub(crate) fn insert(conn: Conn, record: &Connection) -> Result<(), Loss> {
         return count(before, Event::RecordEnded);
     }
     let (first, second) = buckets(conn);
-    let (in_first, in_second) = (best_place(first), best_place(second));
-    let (index, rank) = if in_first <= in_second {
-        (first, in_first)
-    } else {
-        (second, in_second)
-    };
-    if rank == NO_PLACE {
-        return Err(Loss::ConnectionsFull);
+    let mut outcome = Err(Loss::Busy);
+    // Another CPU may be first to claim a place, and then this one takes another.
+    for _ in 0..2 {
+        let (in_first, in_second) = (best_place(first), best_place(second));
+        let (index, rank) = if in_first <= in_second {
+            (first, in_first)
+        } else {
+            (second, in_second)
+        };
+        if rank == NO_PLACE {
+            return Err(Loss::ConnectionsFull);
+        }
+        outcome = replace(index, rank, conn.0, record);
+        if outcome != Err(Loss::Busy) {
+            break;
+        }
     }
-    replace(index, rank, conn.0, record)
+    outcome
 }
 
 /// Whether a record of `conn` would find a place.
@@ -79,14 +87,9 @@ extern "C" fn clear(index: u32, address: u64) -> u32 {
         }
         // SAFETY: as above.
         let slot = unsafe { (*bucket).records[place].slot };
-        // The place may have gone to another meanwhile, which then has ended this record.
-        // SAFETY: elements of maps are aligned.
-        let (_, is_freed) = unsafe {
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                key, address, FREE,
-            )
-        };
-        if !is_freed {
+        // SAFETY: as above.
+        if !unsafe { swap(key, address, FREE) } {
+            // Another connection has just taken the place of this half-open one, and so ended its record.
             continue;
         }
         if let Err(loss) = count(slot, Event::RecordEnded) {
@@ -166,13 +169,8 @@ fn replace(index: u32, rank: u64, address: u64, record: &Connection) -> Result<(
     if before == CLAIMED {
         return Err(Loss::Busy);
     }
-    // SAFETY: elements of maps are aligned.
-    let (_, is_claimed) = unsafe {
-        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-            key, before, CLAIMED,
-        )
-    };
-    if !is_claimed {
+    // SAFETY: as above.
+    if !unsafe { swap(key, before, CLAIMED) } {
         return Err(Loss::Busy);
     }
     // SAFETY: as above, and this CPU alone has claimed the place.
@@ -184,4 +182,18 @@ fn replace(index: u32, rank: u64, address: u64, record: &Connection) -> Result<(
     }
     count_loss(Loss::HalfOpenEvicted);
     count(evicted, Event::RecordEnded)
+}
+
+/// Puts `new` where `old` is, and says whether it was there.
+///
+/// # Safety
+///
+/// `key` lies in an element of a map.
+#[inline(always)]
+unsafe fn swap(key: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: elements of maps are aligned, and of those that others write at the same time one wins.
+    let (_, is_swapped) = unsafe {
+        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(key, old, new)
+    };
+    is_swapped
 }

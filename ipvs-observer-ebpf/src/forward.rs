@@ -32,13 +32,7 @@ pub(crate) fn is_timed() -> bool {
 pub(crate) fn pass(ctx: &ProbeContext, slot: u32, at_ns: u64) -> Result<(), Loss> {
     let stack_pointer = stack_pointer(ctx.regs);
     if is_on(Measure::Xmit) {
-        let frame = Frame {
-            stack_pointer,
-            at_ns,
-            slot,
-            reserved: 0,
-        };
-        Place::XMIT.put(frame)?;
+        Place::XMIT.put(Frame::new(stack_pointer, at_ns, slot))?;
     }
     if is_on(Measure::Hook) {
         Place::HOOK.give(stack_pointer, IN_HOOK_FRAME_BYTES, slot)?;
@@ -79,12 +73,7 @@ fn estimator_return(ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn begun(ctx: &ProbeContext, place: Place, slot: u32) -> Result<(), Loss> {
-    place.put(Frame {
-        stack_pointer: stack_pointer(ctx.regs),
-        at_ns: now_ns(),
-        slot,
-        reserved: 0,
-    })
+    place.put(Frame::new(stack_pointer(ctx.regs), now_ns(), slot))
 }
 
 #[inline(always)]

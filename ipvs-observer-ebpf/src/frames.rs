@@ -24,6 +24,22 @@ pub(crate) struct Frame {
     pub(crate) slot: u32,
     /// Keeps the size a multiple of eight.
     pub(crate) reserved: u32,
+    /// Of the call that was the newest of its kind before, which it is again when this one returns.
+    outer: u64,
+}
+
+impl Frame {
+    /// What is to be remembered of a call.
+    #[inline(always)]
+    pub(crate) const fn new(stack_pointer: u64, at_ns: u64, slot: u32) -> Self {
+        Self {
+            stack_pointer,
+            at_ns,
+            slot,
+            reserved: 0,
+            outer: 0,
+        }
+    }
 }
 
 /// The frames of one CPU.
@@ -50,8 +66,14 @@ impl Place {
 
     /// Remembers a call.
     #[inline(always)]
-    pub(crate) fn put(self, frame: Frame) -> Result<(), Loss> {
+    pub(crate) fn put(self, mut frame: Frame) -> Result<(), Loss> {
         let frames = own()?;
+        if self.0 == Self::HOOK.0 {
+            // SAFETY: see `own`; indices are in range by their making.
+            let newest = unsafe { &mut (*frames).newest[self.0] };
+            frame.outer = *newest;
+            *newest = frame.stack_pointer;
+        }
         let first = self.index(frame.stack_pointer);
         // SAFETY: see `own`; indices are in range by their making.
         let taken = unsafe { (*frames).frames[first].stack_pointer };
@@ -62,10 +84,6 @@ impl Place {
         };
         // SAFETY: as above.
         unsafe { (*frames).frames[index] = frame };
-        if self.0 == Self::HOOK.0 {
-            // SAFETY: as above.
-            unsafe { (*frames).newest[self.0] = frame.stack_pointer };
-        }
         Ok(())
     }
 
@@ -77,13 +95,23 @@ impl Place {
         let taken = unsafe { *frame };
         // SAFETY: as above.
         unsafe { (*frame).stack_pointer = 0 };
+        if self.0 == Self::HOOK.0 {
+            let frames = own()?;
+            // SAFETY: as above.
+            let newest = unsafe { &mut (*frames).newest[self.0] };
+            // It is not where another task has begun a call that has not returned.
+            if *newest == stack_pointer {
+                *newest = taken.outer;
+            }
+        }
         Ok(taken)
     }
 
     /// Gives the newest call to `slot`, if it is the one that has made the call with this stack pointer from a frame of at
     /// most so many bytes.
     ///
-    /// It is not where an interrupt came between the two, and then belongs to nobody.
+    /// An interrupt that came between the two has put its own calls above and taken them back. It is not the newest where
+    /// another task came between them, and then belongs to nobody.
     #[inline(always)]
     pub(crate) fn give(self, stack_pointer: u64, frame_bytes: u64, slot: u32) -> Result<(), Loss> {
         let frames = own()?;

@@ -86,13 +86,32 @@ fn try_conn_expire(ctx: &ProbeContext) -> Result<(), Loss> {
         }
         return Ok(());
     }
-    if record.is_none() && flags & IP_VS_CONN_F_TEMPLATE == 0 {
-        return expired_unseen(conn);
+    match record {
+        // SAFETY: the record lives until the connection is freed, or until a half-open one makes room.
+        Some(record) => expired_unanswered(conn, unsafe { &mut *record }),
+        None if flags & IP_VS_CONN_F_TEMPLATE == 0 => expired_unseen(conn),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// A half-open connection whose record made room for another was not answered all the same.
+/// Counts a handshake that nobody has completed, now and not when the connection is freed: in between its record can make
+/// room for another. It was no connection that could have a duration, and a flood of them would have most of all durations.
+#[inline(always)]
+fn expired_unanswered(conn: Conn, record: &mut Connection) -> Result<(), Loss> {
+    if !is_unanswered(record) || !conn.is_unused()? || record.fingerprint != conn.fingerprint()? {
+        return Ok(());
+    }
+    record.phase = phase::DONE;
+    record.flags |= Connection::SETTLED;
+    count(record.slot, Event::Unanswered)
+}
+
+#[inline(always)]
+const fn is_unanswered(record: &Connection) -> bool {
+    matches!(record.phase, phase::SYN | phase::SYN_ACK)
+}
+
+/// A half-open connection whose record made room for another, which was counted then, was not answered all the same.
 #[inline(never)]
 fn expired_unseen(conn: Conn) -> Result<(), Loss> {
     if conn.state()? != IP_VS_TCP_S_SYN_RECV || !conn.is_tcp()? || !conn.is_unused()? {
@@ -126,7 +145,7 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
         connections::remove(conn);
         return Ok(());
     }
-    let unanswered = matches!(record.phase, phase::SYN | phase::SYN_ACK);
+    let unanswered = is_unanswered(record);
     let settled = settle_duration(record);
     let was_reset = conn.state()? == IP_VS_TCP_S_CLOSE && conn.is_tcp()?;
     let reset = if was_reset {

@@ -151,17 +151,43 @@ impl Agent {
 
     /// Waits for an interval, among those printed from now on, that `wanted` accepts.
     pub fn await_report(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Result<Report> {
-        let mut next = self.output.stdout.so_far().len();
+        let mut next = self.output.stdout.count();
         wait::until(what, wait::PATIENCE, || {
-            let lines = self.output.stdout.so_far();
-            for line in &lines[next..] {
-                let report = Report::parse(line)?;
+            for line in self.output.stdout.since(next) {
+                let report = Report::parse(&line)?;
                 if wanted(&report) {
                     return Ok(Some(report));
                 }
+                next += 1;
             }
-            next = lines.len();
             Ok(None)
+        })
+    }
+
+    /// The same for tables so large that holding each interval against the schema would take longer than the interval:
+    /// looks at the newest one only, and at what it says alone.
+    pub fn await_large_report(
+        &self,
+        what: &str,
+        wanted: impl Fn(&Report) -> bool,
+    ) -> Result<Report> {
+        let mut seen = self.output.stdout.count();
+        wait::until(what, wait::PATIENCE, || {
+            let Some(newest) = self.output.stdout.since(seen).pop() else {
+                return Ok(None);
+            };
+            seen = self.output.stdout.count();
+            let report = Report::unchecked(&newest)?;
+            Ok(wanted(&report).then_some(report))
+        })
+    }
+
+    /// Waits until so many more intervals are printed, and gives the last of them, read in the same way.
+    pub fn await_intervals(&self, what: &str, count: usize) -> Result<Report> {
+        let last = self.output.stdout.count() + count;
+        wait::until(what, wait::PATIENCE, || {
+            let newest = self.output.stdout.since(last - 1).pop();
+            newest.map(|line| Report::unchecked(&line)).transpose()
         })
     }
 
@@ -228,11 +254,20 @@ impl Outcome {
 
     /// The last object, which must be the one for the whole run.
     pub fn summary(&self) -> Result<Report> {
+        self.summary_by(Report::parse)
+    }
+
+    /// The same for large tables, not held against the schema.
+    pub fn large_summary(&self) -> Result<Report> {
+        self.summary_by(Report::unchecked)
+    }
+
+    fn summary_by(&self, parse: impl FnOnce(&str) -> Result<Report>) -> Result<Report> {
         let last = self
             .stdout
             .last()
             .with_context(|| format!("no output; {}", self.stderr))?;
-        let report = Report::parse(last)?;
+        let report = parse(last)?;
         if !report.is_final() {
             bail!("the last object is not the summary of the run: {last}");
         }
@@ -274,6 +309,17 @@ impl Lines {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    fn count(&self) -> usize {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.len()
+    }
+
+    /// Those after the first `count`.
+    fn since(&self, count: usize) -> Vec<String> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.get(count..).unwrap_or_default().to_vec()
     }
 
     /// Waits for the end of the end.

@@ -106,10 +106,22 @@ pub fn set_upper_threshold(
     method: ForwardingMethod,
     connections: u32,
 ) -> Result<()> {
-    let settings = message::bounded_destination(destination, method, connections);
+    edit_destination(service, destination, method, 1, connections)
+}
+
+/// Changes what can be changed of a real server: its weight, and how many connections it may
+/// have, any number with 0.
+pub fn edit_destination(
+    service: &ServiceId,
+    destination: &DestinationId,
+    method: ForwardingMethod,
+    weight: u32,
+    connections: u32,
+) -> Result<()> {
+    let settings = message::bounded_destination(destination, method, weight, connections);
     let attributes = vec![message::service(service), settings];
     execute(IPVS_CMD_SET_DEST, attributes)
-        .with_context(|| format!("cannot bound {destination} of service {service}"))
+        .with_context(|| format!("cannot edit {destination} of service {service}"))
 }
 
 /// Removes a real server from a service.

@@ -10,6 +10,8 @@ pub mod bench;
 pub mod demo;
 pub mod director;
 pub mod everything;
+pub mod farm;
+pub mod flood;
 pub mod forwarding;
 pub mod fuzz;
 pub mod genetlink;

@@ -30,8 +30,14 @@ pub struct Latency {
     pub count: u64,
     /// Their exact sum.
     pub sum_ns: u64,
+    /// The exact smallest.
+    pub min_ns: u64,
     /// The median, as exact as the buckets.
     pub p50_ns: u64,
+    /// The 99th percentile, as exact as the buckets.
+    pub p99_ns: u64,
+    /// The exact largest.
+    pub max_ns: u64,
 }
 
 /// How many packets the programs saw, and how many the kernel counted.
@@ -72,6 +78,12 @@ impl Report {
         Ok(Self { value })
     }
 
+    /// Reads one line of a large table, which takes minutes to hold against the schema.
+    pub fn unchecked(line: &str) -> Result<Self> {
+        let value = serde_json::from_str(line).context("the agent printed what is not JSON")?;
+        Ok(Self { value })
+    }
+
     /// Whether it is the summary of the whole run.
     pub fn is_final(&self) -> bool {
         self.value
@@ -100,6 +112,13 @@ impl Report {
             .iter()
             .map(|(reason, count)| format!("{reason}: {count}"))
             .collect())
+    }
+
+    /// How often the programs gave up for `reason` over the whole run so far; 0 where nothing is said.
+    pub fn total_loss(&self, reason: &str) -> Result<u64> {
+        let losses = self.value.pointer("/health/total/losses");
+        let count = losses.context("no health.total.losses")?.get(reason);
+        count.map_or(Ok(0), |count| count.as_u64().context("a loss is no count"))
     }
 
     /// The coverage of the whole run so far, as the health section states it.
@@ -356,7 +375,10 @@ fn latency(latencies: Option<&Value>, measure: &str) -> Result<Latency> {
     Ok(Latency {
         count,
         sum_ns: number(latency, "sum_ns")?,
+        min_ns: number(latency, "min_ns")?,
         p50_ns: number(latency, "p50_ns")?,
+        p99_ns: number(latency, "p99_ns")?,
+        max_ns: number(latency, "max_ns")?,
     })
 }
 

@@ -10,7 +10,7 @@ use std::{
     io::{self, ErrorKind, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -42,6 +42,8 @@ struct ServerState {
     listener: TcpListener,
     answer_after: Duration,
     answered: AtomicU64,
+    /// Connections by the address that they came to, of which a server may have many.
+    accepted: Mutex<BTreeMap<SocketAddr, u64>>,
     /// By number, so that a connection can take itself out when it ends.
     open: Mutex<BTreeMap<u64, TcpStream>>,
 }
@@ -57,6 +59,7 @@ impl Server {
             listener,
             answer_after,
             answered: AtomicU64::new(0),
+            accepted: Mutex::default(),
             open: Mutex::default(),
         });
         let for_acceptor = Arc::clone(&state);
@@ -70,6 +73,11 @@ impl Server {
     /// How many requests it has answered.
     pub fn answered(&self) -> u64 {
         self.state.answered.load(Ordering::SeqCst)
+    }
+
+    /// How many connections it has accepted, by the address that they came to.
+    pub fn accepted(&self) -> BTreeMap<SocketAddr, u64> {
+        self.state.lock_accepted().clone()
     }
 }
 
@@ -91,6 +99,10 @@ impl ServerState {
                     break;
                 };
                 let Ok(twin) = stream.try_clone() else { break };
+                let Ok(address) = stream.local_addr() else {
+                    break;
+                };
+                *self.lock_accepted().entry(address).or_default() += 1;
                 self.lock_open().insert(number, twin);
                 scope.spawn(move || {
                     self.serve(stream);
@@ -123,7 +135,11 @@ impl ServerState {
         let _already_stopped = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
     }
 
-    fn lock_open(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, TcpStream>> {
+    fn lock_accepted(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, u64>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_open(&self) -> MutexGuard<'_, BTreeMap<u64, TcpStream>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

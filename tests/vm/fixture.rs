@@ -136,6 +136,21 @@ pub(crate) fn assert_latency_count(row: Row<'_>, measure: &str, expected: u64) {
     assert_eq!(found, expected, "values of {measure} in {row:?}");
 }
 
+/// How often a program did not run, since another one or a call of bpf(2) was interrupted on its CPU: what happened then
+/// is not counted for anybody. Kernels before 6.7 do not count it.
+pub(crate) fn not_run(report: &Report) -> u64 {
+    const UNKNOWN: u64 = 20;
+    let names = report.probes().expect("they are named");
+    let mut counts = names
+        .into_iter()
+        .filter_map(|name| report.not_run(name).expect("it was just named"))
+        .peekable();
+    if counts.peek().is_none() {
+        return UNKNOWN;
+    }
+    counts.sum()
+}
+
 /// The probes on functions of `ip_vs` that the kernel holds at this moment.
 pub(crate) fn attached_probes() -> Vec<String> {
     let list = fs::read_to_string("/sys/kernel/debug/kprobes/list").expect("debugfs is mounted");

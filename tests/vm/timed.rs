@@ -6,6 +6,7 @@ mod age;
 mod cost;
 mod duration;
 mod explain;
+mod flood;
 mod methods;
 mod precision;
 

@@ -80,14 +80,15 @@ pub(super) fn full_destination(
     destination_nest(&destination_settings(destination, method, weight, 0), &[])
 }
 
-/// The same for one of weight 1 that takes so many connections.
+/// The same for one that takes so many connections.
 pub(super) fn bounded_destination(
     destination: &DestinationId,
     method: ForwardingMethod,
+    weight: u32,
     connections: u32,
 ) -> DefaultNla {
     destination_nest(
-        &destination_settings(destination, method, 1, connections),
+        &destination_settings(destination, method, weight, connections),
         &[],
     )
 }
