@@ -36,11 +36,15 @@ const COLUMNS: &str = "\
 |---|---:|---:|---:|---:|---:|---|
 ";
 
-pub(super) fn write(results: &[Measured], is_quick: bool) -> Result<()> {
+/// Prints the results, and writes them into files if they are `all`.
+pub(super) fn write(results: &[Measured], is_quick: bool, is_all: bool) -> Result<()> {
     let text = text(results, is_quick);
     io::stdout()
         .write_all(text.as_bytes())
         .context("cannot write to stdout")?;
+    if !is_all {
+        return Ok(());
+    }
     let json =
         serde_json::to_string_pretty(&json(results, is_quick)).context("cannot make JSON")?;
     for (path, content) in [
@@ -53,20 +57,27 @@ pub(super) fn write(results: &[Measured], is_quick: bool) -> Result<()> {
 }
 
 fn text(results: &[Measured], is_quick: bool) -> String {
+    let mut title = "";
     let sections = results.iter().map(|measured| {
         let Measured {
             section,
             measurements,
             figures,
         } = measured;
+        // Of a section on several kernels the first one says what it is.
+        let head = if section.title == title {
+            String::new()
+        } else {
+            format!("## {}\n\n{}\n\n", section.title, section.about)
+        };
+        title = section.title;
         let versions = measurements.versions().collect::<Vec<_>>().join("; ");
         let rows = figures
             .iter()
             .map(|figure| format!("| {} |", figure.cells().join(" | ")))
             .collect::<Vec<_>>()
             .join("\n");
-        let (title, about) = (section.title, section.about);
-        format!("\n## {title}\n\n{about}\n\n{versions}\n\n{COLUMNS}{rows}\n")
+        format!("\n{head}{versions}\n\n{COLUMNS}{rows}\n")
     });
     let quick = if is_quick { QUICK } else { "" };
     [HEAD, quick]
