@@ -5,7 +5,7 @@
 //! what they may be, is decided on the host: a guest tells what it saw, every run of it.
 
 mod connections;
-mod cost;
+pub mod cost;
 mod floor;
 mod run;
 mod table;
@@ -17,7 +17,6 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-
 
 /// `bench SECTION [--quick]`: measures a section. The other commands are the programs that
 /// sections run: `run` another program and tell what it took, or a floor.

@@ -26,15 +26,25 @@ const TRACEPOINT: &str = "kfree_skb";
 
 /// One end of a function.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) function: String,
-    pub(super) is_return: bool,
+pub struct Target {
+    function: String,
+    is_return: bool,
+}
+
+impl Target {
+    /// The entry or the return of `function`.
+    pub fn new(function: &str, is_return: bool) -> Self {
+        Self {
+            function: function.to_owned(),
+            is_return,
+        }
+    }
 }
 
 /// The probes on functions of `ip_vs` that the kernel holds at this moment.
 ///
 /// A line is `ADDRESS k|r FUNCTION+0x0 MODULE [FTRACE]`.
-pub(super) fn attached() -> Result<Vec<Target>> {
+pub fn attached() -> Result<Vec<Target>> {
     let list = fs::read_to_string("/sys/kernel/debug/kprobes/list")
         .context("cannot read the kernel's list of probes")?;
     let lines = list.lines().filter(|line| line.contains(" ip_vs "));
@@ -44,22 +54,20 @@ pub(super) fn attached() -> Result<Vec<Target>> {
             let kind = words.next().context("a probe has no kind")?;
             let place = words.next().context("a probe has no place")?;
             let (function, _offset) = place.split_once('+').context("a place has no offset")?;
-            Ok(Target {
-                function: function.to_owned(),
-                is_return: kind == "r",
-            })
+            Ok(Target::new(function, kind == "r"))
         })
         .collect()
 }
 
 /// Empty programs, attached until they are dropped.
-pub(super) struct Empty {
+#[derive(Debug)]
+pub struct Empty {
     _programs: Ebpf,
 }
 
 impl Empty {
     /// Attaches one to each of `targets` and to the tracepoint.
-    pub(super) fn attach(targets: &[Target]) -> Result<Self> {
+    pub fn attach(targets: &[Target]) -> Result<Self> {
         let mut programs = Ebpf::load(&object()?).context("cannot load an empty program")?;
         for (name, _) in [ENTRY, RETURN] {
             probe(&mut programs, name)?.load()?;

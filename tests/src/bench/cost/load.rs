@@ -1,106 +1,123 @@
 //! The traffic whose cost is measured, and what it takes.
 //!
 //! One thread is the client and one the real server, which take turns: nothing is started, and no memory mapped, for a
-//! connection. Its end is part of it, so that a window lasts until IPVS has freed every connection, two minutes of rest
-//! later; what the machine does not execute meanwhile is taken away.
+//! connection. The client ends it by a reset, so that no port is left to wait and IPVS lets go of it after 10 s. That end
+//! is part of it: a thread that spins then sees what the kernel does. So the CPU is never idle in a window, and guest time
+//! is executed instructions.
 
 use std::{
-    fs,
+    hint::black_box,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use socket2::SockRef;
 
 use crate::{
     director::Lab,
-    proc_ipvs::PacketCounts,
     services::Vip,
     traffic::{self, REQUEST, RESPONSE},
     wait,
 };
 
-/// Connections of one request each in a window.
-pub(super) const CONNECTIONS: usize = 400;
-/// Connections that are kept alive, a window each: where a record lies differs.
-const KEPT_ALIVE: usize = 32;
+/// How much traffic a window has.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Connections of one request each, in one window.
+    pub connections: u32,
+    /// Connections that are kept alive, a window each: where a record lies differs.
+    pub kept_alive: u32,
+}
+
 /// Requests in the window of a connection that is kept alive.
 const REQUESTS: u32 = 100;
 /// Requests after which a connection answers without acknowledging apart.
 const WARM_REQUESTS: u32 = 20;
-const WARM_CONNECTIONS: u64 = 40;
+const WARM_CONNECTIONS: u32 = 40;
 
-/// A connection stays in `TIME_WAIT` for two minutes, its timer may be 4 s late
-/// (`kernel/time/timer.c`: a 64th of its time), and then RCU frees it.
-const EXPIRY: Duration = Duration::from_secs(128);
+/// `IP_VS_TCP_S_CLOSE` lasts for 10 s (`net/netfilter/ipvs/ip_vs_proto_tcp.c`, 6.1 to 7.2).
+const CLOSE: Duration = Duration::from_secs(10);
+/// Its timer is up to two times 256 ms late (`kernel/time/timer.c`), and then RCU has to free it.
+const LATE: Duration = Duration::from_millis(650);
+/// When the spinning begins, before the first connection goes.
+const EARLY: Duration = Duration::from_millis(20);
 
 const VIP: Vip = Vip::V4;
 const SERVER: u8 = 1;
 
-/// A director with one real server.
-pub(super) struct Load {
-    pub(super) lab: Lab,
+/// A director with one real server, and clients.
+#[derive(Debug)]
+pub struct Load {
+    lab: Lab,
     target: SocketAddr,
+    size: Size,
 }
 
 /// What a window took.
-pub(super) struct Taken {
-    /// Time in which the CPU executed something.
-    pub(super) busy_ns: u64,
-    pub(super) packets: PacketCounts,
-    pub(super) connections: u64,
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The time of the CPU: of all packets together, or of each connection while its packets come and go.
+    pub busy_ns: Vec<u64>,
+    /// The time of the CPU in which all connections ended; 0 where none has.
+    pub ends_ns: u64,
+    /// Packets that IPVS has counted, in both directions.
+    pub packets: u64,
+    /// Those from the client.
+    pub incoming: u64,
 }
 
 impl Load {
-    pub(super) fn new() -> Result<Self> {
+    /// Builds the director; IPVS estimates nothing meanwhile, which would take turns with what is measured.
+    pub fn new(size: Size) -> Result<Self> {
         let lab = Lab::new(SERVER)?;
-        // It would take turns with what is measured.
-        lab.director().set_sysctl("net/ipv4/vs/run_estimation", "0")?;
+        lab.director()
+            .set_sysctl("net/ipv4/vs/run_estimation", "0")?;
         lab.add_service(VIP, "rr")?;
         let target = VIP.address();
         let address = SocketAddr::new(VIP.server_address(SERVER), target.port());
-        let listener = lab
-            .server(SERVER)
-            .run(|| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}")))?;
+        let listener = lab.server(SERVER).run(|| {
+            TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+        })?;
         // It ends with the process.
         thread::spawn(move || serve(&listener));
         lab.add_server(VIP, SERVER, 1)?;
-        Ok(Self { lab, target })
+        Ok(Self { lab, target, size })
+    }
+
+    /// The director and those around it.
+    pub fn lab(&self) -> &Lab {
+        &self.lab
     }
 
     /// Traffic of both kinds that is not measured, until nothing is left of it; gives its connections.
-    pub(super) fn warm_up(&self) -> Result<u64> {
+    pub fn warm_up(&self) -> Result<u32> {
         self.lab.client().run(|| {
             for _ in 1..WARM_CONNECTIONS {
-                traffic::connect_once(self.target, 1)?;
+                self.session(1)?;
             }
-            traffic::connect_once(self.target, WARM_REQUESTS)
+            self.session(WARM_REQUESTS)
         })?;
         self.settle()?;
+        wait::idle_cpu()?;
         Ok(WARM_CONNECTIONS)
     }
 
-    /// As long as connections take to expire, without any.
-    pub(super) fn rest(&self) -> Result<Taken> {
-        self.window(0, || Ok(()), EXPIRY)
-    }
-
     /// Connections one after another, with a window in the middle of each.
-    pub(super) fn kept_alive(&self) -> Result<Vec<Taken>> {
+    pub fn kept_alive(&self) -> Result<Vec<Taken>> {
         let taken = self.lab.client().run(|| {
-            let windows = (0..KEPT_ALIVE).map(|_| {
+            let windows = (0..self.size.kept_alive).map(|_| {
                 let mut stream = traffic::open(self.target)?;
                 for _ in 0..WARM_REQUESTS {
                     traffic::exchange(&mut stream)?;
                 }
-                let taken = self.window(
-                    0,
-                    || (0..REQUESTS).try_for_each(|_| traffic::exchange(&mut stream)),
-                    Duration::ZERO,
-                )?;
-                traffic::close(stream)?;
+                let taken = self.window(|| {
+                    let all = || (0..REQUESTS).try_for_each(|_| traffic::exchange(&mut stream));
+                    Ok((vec![timed(all)?], 0))
+                })?;
+                reset(stream)?;
                 Ok(taken)
             });
             windows.collect::<Result<Vec<_>>>()
@@ -110,40 +127,47 @@ impl Load {
     }
 
     /// Connections of one request each, from the first SYN of the first until all are freed.
-    pub(super) fn connections(&self) -> Result<Taken> {
-        let taken = self.lab.client().run(|| {
-            let all = || (0..CONNECTIONS).try_for_each(|_| traffic::connect_once(self.target, 1));
-            self.window(CONNECTIONS as u64, all, EXPIRY)
+    pub fn connections(&self) -> Result<Taken> {
+        let taken = self.window(|| {
+            let start_ns = wait::monotonic_ns();
+            let each_ns = self.lab.client().run(|| {
+                let sessions = (0..self.size.connections).map(|_| timed(|| self.session(1)));
+                sessions.collect::<Result<Vec<_>>>()
+            })?;
+            let traffic = Duration::from_nanos(wait::monotonic_ns() - start_ns);
+            thread::sleep((CLOSE - EARLY).saturating_sub(traffic));
+            Ok((each_ns, others_ns(traffic + EARLY + LATE)))
         })?;
-        ensure!(self.is_empty()?, "connections have not expired in {EXPIRY:?}");
+        ensure!(self.is_empty()?, "connections have not ended in time");
         Ok(taken)
     }
 
-    fn window(
-        &self,
-        connections: u64,
-        traffic: impl FnOnce() -> Result<()>,
-        after: Duration,
-    ) -> Result<Taken> {
+    fn session(&self, requests: u32) -> Result<()> {
+        let mut stream = traffic::open(self.target)?;
+        for _ in 0..requests {
+            traffic::exchange(&mut stream)?;
+        }
+        reset(stream)
+    }
+
+    /// What `traffic` and the ends of its connections, which say how long they took, are seen as.
+    fn window(&self, traffic: impl FnOnce() -> Result<(Vec<u64>, u64)>) -> Result<Taken> {
         let packets = self.lab.packets()?;
-        let idle_ns = idle_ns()?;
-        let start_ns = wait::monotonic_ns();
-        traffic()?;
-        thread::sleep(after);
-        let elapsed_ns = wait::monotonic_ns() - start_ns;
-        // The clock is read within, so that reading the rest is not part of the window.
-        let idle_ns = self::idle_ns()? - idle_ns;
+        let (busy_ns, ends_ns) = traffic()?;
+        let packets = self.lab.packets()?.since(packets);
         Ok(Taken {
-            busy_ns: elapsed_ns - idle_ns,
-            packets: self.lab.packets()?.since(packets),
-            connections,
+            busy_ns,
+            ends_ns,
+            packets: packets.total(),
+            incoming: packets.incoming,
         })
     }
 
+    /// Waits until all connections have ended.
     fn settle(&self) -> Result<()> {
-        thread::sleep(EXPIRY);
-        ensure!(self.is_empty()?, "connections have not expired in {EXPIRY:?}");
-        wait::idle_cpu()
+        thread::sleep(CLOSE + LATE);
+        ensure!(self.is_empty()?, "connections have not ended in time");
+        Ok(())
     }
 
     fn is_empty(&self) -> Result<bool> {
@@ -153,16 +177,40 @@ impl Load {
     }
 }
 
-/// Time in which the CPU was idle, of which the kernel keeps nanoseconds (`.idle_sleeptime` of
-/// `kernel/time/timer_list.c`).
-fn idle_ns() -> Result<u64> {
-    let text = fs::read_to_string("/proc/timer_list").context("cannot read /proc/timer_list")?;
-    let value = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix(".idle_sleeptime"))
-        .context("/proc/timer_list does not tell how long the CPU was idle")?;
-    let digits = value.trim_matches(|letter: char| !letter.is_ascii_digit());
-    digits.parse().with_context(|| format!("{value:?} is no time"))
+fn timed(work: impl FnOnce() -> Result<()>) -> Result<u64> {
+    let start_ns = wait::monotonic_ns();
+    work()?;
+    Ok(wait::monotonic_ns() - start_ns)
+}
+
+/// Closes by a reset.
+fn reset(stream: TcpStream) -> Result<()> {
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .context("cannot have a connection reset")
+}
+
+/// Spins for so long, and gives the time that somebody else took meanwhile: a turn that nobody disturbs always takes as many
+/// instructions.
+fn others_ns(duration: Duration) -> u64 {
+    let start_ns = wait::monotonic_ns();
+    let mut now_ns = start_ns;
+    let mut turns = 0;
+    let mut turn_ns = u64::MAX;
+    while Duration::from_nanos(now_ns - start_ns) < duration {
+        turn();
+        let next_ns = wait::monotonic_ns();
+        turn_ns = turn_ns.min(next_ns - now_ns);
+        turns += 1;
+        now_ns = next_ns;
+    }
+    (now_ns - start_ns) - turns * turn_ns
+}
+
+fn turn() {
+    for step in 0..10_000 {
+        black_box(step);
+    }
 }
 
 /// Answers one connection after another.

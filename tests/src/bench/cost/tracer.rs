@@ -62,7 +62,7 @@ kprobe:ip_vs:tcp_state_transition {
 }
 
 kprobe:ip_vs:ip_vs_conn_rcu_free {
-    $address = arg0 - offsetof(struct ip_vs_conn, rcu_head);
+    $address = arg0 - offsetof(struct ip_vs_conn, callback_head);
     $cp = (struct ip_vs_conn *)$address;
     if (@first[$address] != 0) {
         @duration[$cp->daddr.ip, $cp->dport] = hist(@last[$address] - @first[$address]);
@@ -113,17 +113,19 @@ impl Tracer {
     }
 
     /// Ends it; it must have seen `connections` in each of its histograms.
-    pub(super) fn stop(mut self, connections: u64) -> Result<()> {
+    pub(super) fn stop(mut self, connections: u32) -> Result<()> {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::INT).context("cannot signal bpftrace")?;
         let mut text = String::new();
-        self.output.read_to_string(&mut text).context("cannot read what bpftrace found")?;
+        self.output
+            .read_to_string(&mut text)
+            .context("cannot read what bpftrace found")?;
         let status = self.child.wait().context("cannot wait for bpftrace")?;
         ensure!(status.success(), "bpftrace ended with {status}");
         for name in HISTOGRAMS {
             let found = text.lines().find_map(|line| counted(line, name));
             ensure!(
-                found == Some(connections),
+                found == Some(connections.into()),
                 "bpftrace has {found:?} values of {name} for {connections} connections"
             );
         }
@@ -135,6 +137,8 @@ impl Tracer {
 fn counted(line: &str, name: &str) -> Option<u64> {
     let line: Value = serde_json::from_str(line).ok()?;
     let servers = line["data"].get(name)?.as_object()?;
-    let buckets = servers.values().flat_map(|buckets| buckets.as_array().into_iter().flatten());
+    let buckets = servers
+        .values()
+        .flat_map(|buckets| buckets.as_array().into_iter().flatten());
     Some(buckets.filter_map(|bucket| bucket["count"].as_u64()).sum())
 }
