@@ -20,17 +20,17 @@ pub(super) const SECTION: Section = Section {
             time is one nanosecond for each. *Empty probes* are programs of two instructions at \
             each place where the agent has one by default; the *pair* is one more at the entry \
             and one at the return of `ip_vs_nat_xmit`. bpftrace runs a script of kprobes \
-            (`tests/src/bench/cost/tracer.rs`) that collects `schedule`, `connect`, `handshake`, \
-            `first_byte` and `duration` by real server. *A packet* is one of an established \
-            connection, in either direction: the median over 32 connections of a mean over 100 requests \
-            on each. *A connection* is one of one request, which the client ends by a \
-            reset, from its SYN until IPVS has freed it 10 s later: the median of 400 at a time, whose ends \
-            are seen by a thread that spins meanwhile. *Beyond its packets* is that less as many \
-            packets of an established connection. What is not on by default is shown on top of \
-            the default, for a packet from a client, which alone is forwarded. *Of it* is what \
-            the instructions of the programs themselves are, by the kernel's own count of their \
-            run time, without the kernel's way to them and back; it has only the first 15 letters \
-            of a name. The figures repeat to 2 %.",
+            (`tests/src/bench/cost/tracer.rs`) that collects the default measures by real server, \
+            in buckets of powers of two, and counts nothing else. *A packet* is one of an \
+            established connection, in either direction: 100 requests on each of 32 connections \
+            that are kept alive, of which the one in the middle is told. *A connection* is one of \
+            one request, which the client ends by a reset, from its SYN until IPVS has freed it \
+            10 s later: the one in the middle of 400, and its part of the end of all, which a \
+            thread that spins meanwhile sees. *Beyond its packets* is that less as many packets \
+            of an established connection. What is not on by default is shown on top of the \
+            default, for a packet from a client, which alone is forwarded. *Of it* is what the \
+            instructions of the programs themselves are, by the kernel's own count of their run \
+            time, without the kernel's way to them and back; it keeps 15 letters of a name.",
     kernels: &["6.1", "6.12", "6.18", "7.2"],
     peers: Peers::tracer,
     clock: Clock::Instructions,

@@ -20,14 +20,14 @@ What `cargo xtask bench` measured last, in an emulated machine with one CPU that
 The command exits with status 1 if a budget is not held. The *floor* is the least that any program \
 could do.
 
-Of programs that list, with their output thrown away, *total* is all instructions from the start of a program to its end, in millions (M), with those of \
-the kernel for it: in that machine time passes by executed instructions alone, 16 ns each. It \
-repeats to 0.5 %. The kernel's tick, which comes every 250 000 instructions, adds 1 to 4 % to it, \
-more where a program leaves more behind for the kernel to clean up. *User* is the part of it in \
-user mode, of which the tick takes samples: it is uncertain by 1 to 3 % of itself for tables of \
-10 000 services, and by more for small ones. An instruction that repeats itself to copy or clear \
-memory counts once for every 8 bytes. Figures are medians of all runs, for *user* their mean. \
-*Memory* is the peak resident set.
+Of programs that list, with their output thrown away, *total* is all instructions from their start \
+to their end, in millions (M), with those of the kernel for them: in that machine time passes by \
+executed instructions alone, 16 ns each. It repeats to 0.5 %. The kernel's tick, which comes every \
+250 000 instructions, adds 1 to 4 % to it, more where a program leaves more behind for the kernel \
+to clean up. *User* is the part of it in user mode, of which the tick takes samples: it is \
+uncertain by 1 to 3 % of itself for tables of 10 000 services, and by more for small ones. An \
+instruction that repeats itself to copy or clear memory counts once for every 8 bytes. Figures are \
+medians of all runs, for *user* their mean. *Memory* is the peak resident set.
 ";
 const QUICK: &str = "
 This was a run with `--quick`, which repeats less.

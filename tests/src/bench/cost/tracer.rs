@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::empty;
 use crate::{director::Lab, peers::BPFTRACE, wait};
 
-/// Headers are read until the first response only, the clock once for a packet.
+/// The measures are the agent's default ones, as `measure.rs` defines them: a connection that is found in `TIME_WAIT` (5) or
+/// `CLOSE` (6) is over. Headers are read until the first response only, and the clock once for a packet.
 const SCRIPT: &str = r"
 kprobe:ip_vs:ip_vs_schedule { @begun[tid] = nsecs; }
 
@@ -27,11 +28,19 @@ kretprobe:ip_vs:ip_vs_schedule /@begun[tid]/ {
 }
 
 kprobe:ip_vs:tcp_state_transition {
+    $cp = (struct ip_vs_conn *)arg0;
     $phase = @phase[arg0];
     $now = nsecs;
+    $state = $cp->state;
+    if ($state == 5 || $state == 6) {
+        if ($phase > 0 && $phase < 6) {
+            @duration[$cp->daddr.ip, $cp->dport] = hist(@last[arg0] - @first[arg0]);
+            @phase[arg0] = 6;
+        }
+        return;
+    }
     @last[arg0] = $now;
     if ($phase < 5) {
-        $cp = (struct ip_vs_conn *)arg0;
         $skb = (struct sk_buff *)arg2;
         $ihl = (uint64)((*(uint8 *)$skb->data & 15) * 4);
         $tcp = (uint64)$skb->data + $ihl;
@@ -44,17 +53,19 @@ kprobe:ip_vs:tcp_state_transition {
                 @phase[arg0] = 1;
             } else if ($phase == 2) {
                 @handshake[$cp->daddr.ip, $cp->dport] = hist($now - @first[arg0]);
+                @client[$cp->daddr.ip, $cp->dport] = hist($now - @mark[arg0]);
                 @phase[arg0] = 3;
             } else if ($phase == 3 && $payload > 0) {
-                @request[arg0] = $now;
+                @mark[arg0] = $now;
                 @phase[arg0] = 4;
             }
         } else {
             if ($phase == 1 && $syn != 0) {
                 @connect[$cp->daddr.ip, $cp->dport] = hist($now - @first[arg0]);
+                @mark[arg0] = $now;
                 @phase[arg0] = 2;
             } else if ($phase == 4 && $payload > 0) {
-                @first_byte[$cp->daddr.ip, $cp->dport] = hist($now - @request[arg0]);
+                @first_byte[$cp->daddr.ip, $cp->dport] = hist($now - @mark[arg0]);
                 @phase[arg0] = 5;
             }
         }
@@ -64,22 +75,24 @@ kprobe:ip_vs:tcp_state_transition {
 kprobe:ip_vs:ip_vs_conn_rcu_free {
     $address = arg0 - offsetof(struct ip_vs_conn, callback_head);
     $cp = (struct ip_vs_conn *)$address;
-    if (@first[$address] != 0) {
+    $phase = @phase[$address];
+    if ($phase > 0 && $phase < 6) {
         @duration[$cp->daddr.ip, $cp->dport] = hist(@last[$address] - @first[$address]);
     }
     delete(@first[$address]);
     delete(@last[$address]);
+    delete(@mark[$address]);
     delete(@phase[$address]);
-    delete(@request[$address]);
 }
 ";
 const SCRIPT_FILE: &str = "/tmp/latency.bt";
 /// Probes that the script has.
 const PROBES: usize = 4;
 /// The histograms that it collects.
-const HISTOGRAMS: [&str; 5] = [
+const HISTOGRAMS: [&str; 6] = [
     "@schedule",
     "@connect",
+    "@client",
     "@handshake",
     "@first_byte",
     "@duration",
