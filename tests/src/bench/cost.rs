@@ -122,15 +122,12 @@ fn tell_case(case: &str, subject: &str, taken: &[Taken]) -> Result<()> {
         .copied()
         .collect();
     tell(case, subject, "busy_ns", &busy_ns)?;
-    let measures: [(&str, fn(&Taken) -> u64); 3] = [
-        ("ends_ns", |taken| taken.ends_ns),
-        ("packets", |taken| taken.packets),
-        ("packets_in", |taken| taken.incoming),
-    ];
-    for (measure, value) in measures {
+    let told = |measure, value: fn(&Taken) -> u64| {
         let values: Vec<_> = taken.iter().map(value).collect();
-        tell(case, subject, measure, &values)?;
-    }
-    let counts = taken.iter().map(|taken| taken.busy_ns.len() as u64);
-    tell(case, subject, "count", &counts.collect::<Vec<_>>())
+        tell(case, subject, measure, &values)
+    };
+    told("ends_ns", |taken| taken.ends_ns)?;
+    told("packets", |taken| taken.packets)?;
+    told("packets_in", |taken| taken.incoming)?;
+    told("count", |taken| taken.busy_ns.len() as u64)
 }

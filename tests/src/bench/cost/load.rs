@@ -135,7 +135,7 @@ impl Load {
                 sessions.collect::<Result<Vec<_>>>()
             })?;
             let traffic = Duration::from_nanos(wait::monotonic_ns() - start_ns);
-            thread::sleep((CLOSE - EARLY).saturating_sub(traffic));
+            thread::sleep(CLOSE.saturating_sub(traffic + EARLY));
             Ok((each_ns, others_ns(traffic + EARLY + LATE)))
         })?;
         ensure!(self.is_empty()?, "connections have not ended in time");
@@ -187,7 +187,9 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<u64> {
 fn reset(stream: TcpStream) -> Result<()> {
     SockRef::from(&stream)
         .set_linger(Some(Duration::ZERO))
-        .context("cannot have a connection reset")
+        .context("cannot have a connection reset")?;
+    drop(stream);
+    Ok(())
 }
 
 /// Spins for so long, and gives the time that somebody else took meanwhile: a turn that nobody disturbs always takes as many
