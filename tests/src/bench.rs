@@ -5,6 +5,7 @@
 //! what they may be, is decided on the host: a guest tells what it saw, every run of it.
 
 mod connections;
+pub mod cost;
 mod floor;
 mod run;
 mod table;
@@ -17,11 +18,6 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::{
-    agent,
-    peers::{IPVSADM, NODE_EXPORTER},
-};
-
 /// `bench SECTION [--quick]`: measures a section. The other commands are the programs that
 /// sections run: `run` another program and tell what it took, or a floor.
 pub fn run(arguments: &[String]) -> Result<()> {
@@ -29,13 +25,16 @@ pub fn run(arguments: &[String]) -> Result<()> {
     match words.as_slice() {
         ["connections"] => connections::measure(false),
         ["connections", "--quick"] => connections::measure(true),
+        ["cost"] => cost::measure(false),
+        ["cost", "--quick"] => cost::measure(true),
         ["table"] => table::measure(false),
         ["table", "--quick"] => table::measure(true),
         ["run", program, arguments @ ..] => run::run(program, arguments),
         ["walk"] => floor::walk(),
         ["read", path] => floor::read(path),
         _ => bail!(
-            "usage: lab bench (table | connections) [--quick] | run PROGRAM … | walk | read FILE"
+            "usage: lab bench (table | connections | cost) [--quick] | run PROGRAM … | walk | \
+             read FILE"
         ),
     }
 }
@@ -45,12 +44,12 @@ fn tell(case: &str, subject: &str, measure: &str, values: &[u64]) -> Result<()> 
     line(&json!({ "case": case, "subject": subject, "measure": measure, "values": values }))
 }
 
-/// Tells on what, and with which peers, the section is measured.
-fn tell_versions() -> Result<()> {
+/// Tells on what, and with which programs, the section is measured.
+fn tell_versions(programs: &[&str]) -> Result<()> {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
     line(&json!({ "version": format!("Linux {release}") }))?;
-    for program in [agent::BINARY, IPVSADM, NODE_EXPORTER] {
+    for program in programs {
         let output = Command::new(program)
             .arg("--version")
             .output()

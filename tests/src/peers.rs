@@ -15,6 +15,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{netns::Netns, wait};
 
+/// The tracer of scripts, 0.23; no suite has it but the benchmarks.
+pub const BPFTRACE: &str = "/usr/bin/bpftrace";
 /// The administrator's tool of IPVS, 1.31.
 pub const IPVSADM: &str = "/usr/sbin/ipvsadm";
 /// The exporter of hosts for Prometheus, with its collector of IPVS.

@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: the promises of speed and memory, measured beside peers in the same guest
 //! and held against their budgets.
 //!
-//! A section is what one guest measures in one boot, and has a module of its own, which names the
-//! guest and makes figures of what it told. `tests/src/bench` is the guest's side. The results are
+//! A section is what one guest measures in one boot, for each of its kernels, and has a module of
+//! its own, which names the guest and makes figures of what it told. `tests/src/bench` is the guest's side. The results are
 //! written for people into `BENCHMARKS.md` and for programs into `target/bench.json`.
 
 mod connections;
+mod cost;
 mod figure;
 mod measurements;
 mod report;
@@ -28,16 +29,17 @@ use crate::{
 /// One run of the slowest program on the largest table takes a quarter of this on a slow machine.
 const SILENCE: Duration = Duration::from_mins(5);
 
-const SECTIONS: &[Section] = &[table::SECTION, connections::SECTION];
+const SECTIONS: &[Section] = &[table::SECTION, connections::SECTION, cost::SECTION];
 
-/// What is measured in one boot.
+/// What is measured in one boot, of each of its kernels.
 struct Section {
     /// The guest's command, `/bin/lab bench NAME`.
     name: &'static str,
     title: &'static str,
     /// What is measured on what, for the reader of the figures.
     about: &'static str,
-    kernel: &'static str,
+    kernels: &'static [&'static str],
+    peers: fn() -> Result<Peers>,
     clock: Clock,
     load: &'static [&'static str],
     figures: fn(&Measurements) -> Result<Vec<Figure>>,
@@ -50,24 +52,23 @@ struct Measured {
     figures: Vec<Figure>,
 }
 
-pub(crate) fn run(is_quick: bool) -> Result<ExitCode> {
+/// Measures the `sections` on the `kernels`: all where none is named, and then the results are
+/// written too.
+pub(crate) fn run(is_quick: bool, sections: &[String], kernels: &[String]) -> Result<ExitCode> {
     host::check_space()?;
     qemu::set_up()?;
     toolchain::set_up()?;
-    let peers = Peers::get()?;
-    let kernels = SECTIONS
-        .iter()
-        .map(|section| KernelChoice::new(section.kernel.to_owned(), None)?.get())
-        .collect::<Result<Vec<_>>>()?;
+    let boots = boots(sections, kernels)?;
     let binaries = build::lab()?;
     let mut results = Vec::new();
-    for (section, kernel) in SECTIONS.iter().zip(&kernels) {
+    for (section, peers, kernel) in &boots {
         let what = format!("measuring {} on {}", section.name, kernel.name);
         results.push(step::step(&what, || {
-            measure(section, kernel, &peers, &binaries, is_quick)
+            measure(section, kernel, peers, &binaries, is_quick)
         })?);
     }
-    report::write(&results, is_quick)?;
+    let is_all = sections.is_empty() && kernels.is_empty();
+    report::write(&results, is_quick, is_all)?;
     let exceeded = results
         .iter()
         .flat_map(|measured| &measured.figures)
@@ -78,6 +79,29 @@ pub(crate) fn run(is_quick: bool) -> Result<ExitCode> {
         status = ExitCode::FAILURE;
     }
     Ok(status)
+}
+
+/// Every boot that is wanted, with what it takes.
+fn boots(
+    sections: &[String],
+    kernels: &[String],
+) -> Result<Vec<(&'static Section, Peers, Kernel)>> {
+    let is_wanted =
+        |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
+    let mut boots = Vec::new();
+    for section in SECTIONS {
+        if !is_wanted(sections, section.name) {
+            continue;
+        }
+        for name in section.kernels {
+            if is_wanted(kernels, name) {
+                let kernel = KernelChoice::new((*name).to_owned(), None)?.get()?;
+                boots.push((section, (section.peers)()?, kernel));
+            }
+        }
+    }
+    ensure!(!boots.is_empty(), "no section has such a name or kernel");
+    Ok(boots)
 }
 
 fn measure(

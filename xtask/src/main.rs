@@ -38,9 +38,15 @@ use crate::{kernel::KernelChoice, qemu::Clock};
 enum Xtask {
     /// Measures the promises of speed and memory beside peers, in VMs, and writes BENCHMARKS.md.
     Bench {
-        /// Repeats less, to be done in five minutes.
+        /// Repeats less, to be done in ten minutes.
         #[arg(long)]
         quick: bool,
+        /// Measures only these sections, and writes no file.
+        #[arg(long)]
+        section: Vec<String>,
+        /// Measures only on these kernels, each a version like 6.12, and writes no file.
+        #[arg(long)]
+        kernel: Vec<String>,
     },
     /// Boots a director with real servers under load in a disposable VM and shows `top` on it.
     Demo {
@@ -117,7 +123,11 @@ fn main() -> ExitCode {
 
 fn run(task: Xtask) -> Result<ExitCode> {
     match task {
-        Xtask::Bench { quick } => bench::run(quick),
+        Xtask::Bench {
+            quick,
+            section,
+            kernel,
+        } => bench::run(quick, &section, &kernel),
         Xtask::Demo { duration, kernel } => demo::run(&duration, &kernel.choice()?),
         Xtask::Test { host, kernel } => test::run(host, &kernel),
         Xtask::Vm {

@@ -13,7 +13,7 @@ use crate::{
     agent,
     ipvs_admin::bulk::Bulk,
     netns::Netns,
-    peers::{self, IPVSADM},
+    peers::{self, IPVSADM, NODE_EXPORTER},
     wait,
 };
 
@@ -33,7 +33,7 @@ const LISTS: [(&str, &[&str]); 3] = [
 ];
 
 pub(super) fn measure(is_quick: bool) -> Result<()> {
-    tell_versions()?;
+    tell_versions(&[agent::BINARY, IPVSADM, NODE_EXPORTER])?;
     let netns = Netns::new("bench")?;
     netns.set_sysctl("net/ipv4/vs/run_estimation", "0")?;
     netns.run(fill)?;

@@ -83,7 +83,7 @@ const FLOOR: (&str, &[&str]) = ("floor", &["/bin/lab", "bench", "walk"]);
 const PEER: (&str, &[&str]) = ("ipvsadm -Ln --stats", &[IPVSADM, "-Ln", "--stats"]);
 
 pub(super) fn measure(is_quick: bool) -> Result<()> {
-    tell_versions()?;
+    tell_versions(&[agent::BINARY, IPVSADM, NODE_EXPORTER])?;
     let netns = Netns::new("bench")?;
     netns.set_sysctl("net/ipv4/vs/run_estimation", "0")?;
     for table in &TABLES {

@@ -7,7 +7,7 @@ use super::{
     figure::{Budget, Figure, Unit},
     measurements::Measurements,
 };
-use crate::qemu::Clock;
+use crate::{peers::Peers, qemu::Clock};
 
 pub(super) const SECTION: Section = Section {
     name: "connections",
@@ -16,7 +16,8 @@ pub(super) const SECTION: Section = Section {
             floor reads `/proc/net/ip_vs_conn` into one buffer. Up to Linux 6.13 the kernel finds \
             its place in that file by counting from the start, again and again; this kernel does \
             not.",
-    kernel: "7.2",
+    kernels: &["7.2"],
+    peers: Peers::get,
     clock: Clock::SlowInstructions,
     load: &["ip_vs", "ip_vs_rr"],
     figures,

@@ -22,7 +22,10 @@ pub(crate) struct Figure {
 /// What a figure counts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit {
+    /// Of a whole program.
     Instructions,
+    /// Of a packet or a connection.
+    FewInstructions,
     Bytes,
     /// A ratio of two figures.
     Times,
@@ -113,7 +116,7 @@ impl fmt::Display for Figure {
 impl Unit {
     const fn name(self) -> &'static str {
         match self {
-            Self::Instructions => "instructions",
+            Self::Instructions | Self::FewInstructions => "instructions",
             Self::Bytes => "bytes",
             Self::Times => "times",
         }
@@ -123,6 +126,7 @@ impl Unit {
     fn text(self, value: f64) -> String {
         match self {
             Self::Instructions => format!("{:.2} M", value / 1e6),
+            Self::FewInstructions => format!("{value:.0}"),
             Self::Bytes => format!("{:.2} MiB", value / 1_048_576.0),
             Self::Times => format!("{value:.3} ×"),
         }

@@ -51,6 +51,14 @@ impl Measurements {
         self.median(case, subject, "peak_bytes")
     }
 
+    /// The subjects of a case, in the order in which they were told.
+    pub(crate) fn subjects(&self, case: &str) -> Vec<&str> {
+        let lines = self.lines.iter().filter(|line| line["case"] == case);
+        let mut subjects: Vec<_> = lines.filter_map(|line| line["subject"].as_str()).collect();
+        subjects.dedup();
+        subjects
+    }
+
     fn instruction_ns(&self) -> Result<f64> {
         let shift = self.clock.instruction_shift();
         let shift = shift.context("the clock of this section counts no instructions")?;
@@ -58,7 +66,7 @@ impl Measurements {
     }
 
     /// The middle one of all runs, or the mean of the two in the middle.
-    fn median(&self, case: &str, subject: &str, measure: &str) -> Result<f64> {
+    pub(crate) fn median(&self, case: &str, subject: &str, measure: &str) -> Result<f64> {
         let values = self.values(case, subject, measure)?;
         let last = values.len() - 1;
         let middle = [values[last / 2], values[last.div_ceil(2)]].map(float);

@@ -7,7 +7,7 @@ use super::{
     figure::{Budget, Figure, Unit},
     measurements::Measurements,
 };
-use crate::qemu::Clock;
+use crate::{peers::Peers, qemu::Clock};
 
 pub(super) const SECTION: Section = Section {
     name: "table",
@@ -18,7 +18,8 @@ pub(super) const SECTION: Section = Section {
             kernel's estimator rests. The last figures are what a table takes of which there is five \
             times as much, beside five times the smaller one; the kernel's own part grows by more \
             than that.",
-    kernel: "6.12",
+    kernels: &["6.12"],
+    peers: Peers::get,
     clock: Clock::SlowInstructions,
     load: &["ip_vs", "ip_vs_rr"],
     figures,
