@@ -8,7 +8,8 @@ use aya_ebpf::{
 use ipvs_observer_common::{Event, Loss};
 
 use crate::{
-    kread::{Conn, IP_VS_CONN_F_NFCT, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_TIME_WAIT, Packet},
+    headers::Packet,
+    kread::{Conn, IP_VS_CONN_F_NFCT, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_TIME_WAIT},
     life::count_for_connection,
     pairing::{enter, leave},
     record::{count, settle, take_newest},

@@ -5,7 +5,8 @@ use ipvs_observer_common::{Event, Loss, phase};
 
 use crate::{
     connections::record_of,
-    kread::{Conn, is_unreachable},
+    headers::is_unreachable,
+    kread::Conn,
     record::{count, settle},
 };
 

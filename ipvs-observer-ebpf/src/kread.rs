@@ -2,10 +2,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{
-    helpers::{bpf_probe_read_kernel, generated},
-    programs::ProbeContext,
-};
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 use ipvs_observer_common::{Loss, ServerKey};
 
 use crate::globals::{forget, frozen};
@@ -41,8 +38,6 @@ const IP_VS_CONN_F_BYPASS: u32 = 0x4;
 const IP_VS_DEST_F_AVAILABLE: u8 = 0x1;
 /// `IP_VS_DEST_F_OVERLOAD` of `include/net/ip_vs.h`.
 const IP_VS_DEST_F_OVERLOAD: u32 = 0x2;
-/// `IP_VS_HDR_ICMP` of `include/net/ip_vs.h`.
-const IP_VS_HDR_ICMP: u32 = 0x2;
 
 /// Bound of the walk over the real servers of a service, for the verifier and for whoever waits.
 const MAX_DESTS: u32 = 64;
@@ -51,13 +46,9 @@ const MAX_DESTS: u32 = 64;
 const MAX_CPUS: u32 = 8192;
 
 /// `AF_INET` of `include/linux/socket.h`.
-const AF_INET: u16 = 2;
+pub(crate) const AF_INET: u16 = 2;
 /// `IPPROTO_TCP` of the uapi header `in.h`.
-const IPPROTO_TCP: u8 = 6;
-/// `IPPROTO_ICMPV6` of the uapi header `in6.h`.
-const IPPROTO_ICMPV6: u8 = 58;
-/// Bytes of an IPv6 header without extensions.
-const IPV6_HEADER_BYTES: u32 = 40;
+pub(crate) const IPPROTO_TCP: u8 = 6;
 
 /// `struct ip_vs_conn *`.
 #[derive(Clone, Copy)]
@@ -157,7 +148,7 @@ impl Conn {
         read(self.0, frozen!(LAYOUT.conn.dest.offset)).map(Dest)
     }
 
-    fn family(self) -> Result<u16, Loss> {
+    pub(crate) fn family(self) -> Result<u16, Loss> {
         let offset = frozen!(LAYOUT.conn.af.offset);
         if frozen!(LAYOUT.conn.af.size) == 1 {
             read::<u8>(self.0, offset).map(u16::from)
@@ -276,130 +267,9 @@ impl Service {
     }
 }
 
-/// What is read of a packet's TCP header.
-pub(crate) struct Segment {
-    /// Byte 13 of the header.
-    flags: u8,
-    /// Bytes behind the header.
-    pub(crate) payload_bytes: u32,
-}
-
-impl Segment {
-    const SYN: u8 = 0x02;
-    const RST: u8 = 0x04;
-    const ACK: u8 = 0x10;
-
-    /// Reads the header of the packet that `tcp_state_transition` was called with.
-    #[inline(always)]
-    pub(crate) fn read(ctx: &ProbeContext, conn: Conn) -> Result<Self, Loss> {
-        let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
-        let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
-        Self::behind(skb, data, network_header_bytes(ctx, conn, data)?)
-    }
-
-    /// Reads the header of the packet `skb` behind so many bytes.
-    #[inline(always)]
-    fn behind(skb: u64, data: u64, network_bytes: u32) -> Result<Self, Loss> {
-        let len: u32 = read(skb, frozen!(LAYOUT.skb.len.offset))?;
-        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len.offset))?;
-        // Data offset and flags are the 13th and 14th byte.
-        let transport = u64::from(network_bytes);
-        if network_bytes + 20 > len.wrapping_sub(data_len) {
-            return Err(Loss::HeaderUnreadable);
-        }
-        let [offset, flags]: [u8; 2] = read_at(data + transport + 12)?;
-        let header_bytes = u32::from(offset >> 4) * 4;
-        Ok(Self {
-            flags,
-            payload_bytes: len.saturating_sub(network_bytes + header_bytes),
-        })
-    }
-
-    pub(crate) fn is_syn(&self) -> bool {
-        self.flags & (Self::SYN | Self::ACK | Self::RST) == Self::SYN
-    }
-
-    pub(crate) fn is_syn_ack(&self) -> bool {
-        self.flags & (Self::SYN | Self::ACK | Self::RST) == Self::SYN | Self::ACK
-    }
-
-    pub(crate) fn is_reset(&self) -> bool {
-        self.flags & Self::RST != 0
-    }
-}
-
-/// `struct sk_buff *` of a packet in the hook, with the `struct ip_vs_iphdr *` that says where its headers are.
-#[derive(Clone, Copy)]
-pub(crate) struct Packet {
-    pub(crate) skb: u64,
-    pub(crate) iphdr: u64,
-}
-
-impl Packet {
-    /// Whether its headers are those of the packet that an ICMP error is about.
-    #[inline(always)]
-    pub(crate) fn is_icmp(self) -> Result<bool, Loss> {
-        let flags: u32 = read(self.iphdr, frozen!(LAYOUT.iphdr_flags.offset))?;
-        Ok(flags & IP_VS_HDR_ICMP != 0)
-    }
-
-    /// Its TCP header.
-    #[inline(always)]
-    pub(crate) fn segment(self) -> Result<Segment, Loss> {
-        let data: u64 = read(self.skb, frozen!(LAYOUT.skb.data.offset))?;
-        Segment::behind(
-            self.skb,
-            data,
-            read(self.iphdr, frozen!(LAYOUT.iphdr_len.offset))?,
-        )
-    }
-}
-
-/// Whether the packet `skb` is an ICMP error that says nobody is there: the destination is unreachable, and not for want of
-/// a fragment.
-#[inline(always)]
-pub(crate) fn is_unreachable(skb: u64, is_v6: bool) -> Result<bool, Loss> {
-    /// `ICMP_DEST_UNREACH` of the uapi header `icmp.h`.
-    const ICMP_DEST_UNREACH: u8 = 3;
-    /// `ICMP_FRAG_NEEDED` of the uapi header `icmp.h`.
-    const ICMP_FRAG_NEEDED: u8 = 4;
-    /// `ICMPV6_DEST_UNREACH` of the uapi header `icmpv6.h`.
-    const ICMPV6_DEST_UNREACH: u8 = 1;
-    let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
-    if is_v6 {
-        let [next_header]: [u8; 1] = read_at(data + 6)?;
-        if next_header != IPPROTO_ICMPV6 {
-            return Err(Loss::HeaderUnreadable);
-        }
-        let [kind]: [u8; 1] = read_at(data + u64::from(IPV6_HEADER_BYTES))?;
-        return Ok(kind == ICMPV6_DEST_UNREACH);
-    }
-    let [version_and_words]: [u8; 1] = read_at(data)?;
-    let [kind, code]: [u8; 2] = read_at(data + u64::from(version_and_words & 0xf) * 4)?;
-    Ok(kind == ICMP_DEST_UNREACH && code != ICMP_FRAG_NEEDED)
-}
-
-/// The kernel's own count where it passes one; before that it takes IPv6 headers to have no extensions.
-#[inline(always)]
-fn network_header_bytes(ctx: &ProbeContext, conn: Conn, data: u64) -> Result<u32, Loss> {
-    if frozen!(LAYOUT.tcp_transition_has_iph_len) != 0 {
-        return ctx.arg(4).ok_or(Loss::Unreadable);
-    }
-    if conn.family()? != AF_INET {
-        let [next_header]: [u8; 1] = read_at(data + 6)?;
-        return if next_header == IPPROTO_TCP {
-            Ok(IPV6_HEADER_BYTES)
-        } else {
-            Err(Loss::HeaderUnreadable)
-        };
-    }
-    let [version_and_words]: [u8; 1] = read_at(data)?;
-    Ok(u32::from(version_and_words & 0xf) * 4)
-}
-
 /// See [`Conn::fingerprint`].
 #[inline(always)]
-fn fingerprint([a, b, c, d]: [u32; 4], is_v4: bool, client: u16, service: u16) -> u32 {
+pub(crate) fn fingerprint([a, b, c, d]: [u32; 4], is_v4: bool, client: u16, service: u16) -> u32 {
     /// Odd, so that no bit is lost.
     const SPREAD: u32 = 0x9e37_79b1;
     let ports = (u32::from(client) << 16) | u32::from(service);
@@ -409,58 +279,6 @@ fn fingerprint([a, b, c, d]: [u32; 4], is_v4: bool, client: u16, service: u16) -
         a ^ b.rotate_left(8) ^ c.rotate_left(16) ^ d.rotate_left(24)
     };
     address.wrapping_mul(SPREAD) ^ ports
-}
-
-/// A TCP packet from a client that has no connection and opens none.
-pub(crate) struct Orphan {
-    /// As its connection would have it.
-    pub(crate) fingerprint: u32,
-    /// As [`ServerKey`] keeps it.
-    pub(crate) virtual_address: [u8; 16],
-}
-
-impl Orphan {
-    /// Reads the headers of the packet `skb`; `None` for any other.
-    #[inline(always)]
-    pub(crate) fn read(skb: u64, family: u32) -> Result<Option<Self>, Loss> {
-        let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
-        let is_v4 = family == u32::from(AF_INET);
-        let (network_bytes, [protocol]): (u32, [u8; 1]) = if is_v4 {
-            let [version_and_words]: [u8; 1] = read_at(data)?;
-            (u32::from(version_and_words & 0xf) * 4, read_at(data + 9)?)
-        } else {
-            (IPV6_HEADER_BYTES, read_at(data + 6)?)
-        };
-        // Of an ICMP error it is not the packet's own.
-        if protocol != IPPROTO_TCP {
-            return Ok(None);
-        }
-        let len: u32 = read(skb, frozen!(LAYOUT.skb.len.offset))?;
-        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len.offset))?;
-        if network_bytes + 20 > len.wrapping_sub(data_len) {
-            return Err(Loss::HeaderUnreadable);
-        }
-        let transport = data + u64::from(network_bytes);
-        let [flags]: [u8; 1] = read_at(transport + 13)?;
-        if flags & Segment::SYN != 0 {
-            return Ok(None);
-        }
-        let [client, service]: [u16; 2] = read_at(transport)?;
-        let mut address = [0; 4];
-        let mut virtual_address = [0; 16];
-        if is_v4 {
-            address[0] = read_at(data + 12)?;
-            let v4: [u8; 4] = read_at(data + 16)?;
-            virtual_address[..4].copy_from_slice(&v4);
-        } else {
-            address = read_at(data + 8)?;
-            virtual_address = read_at(data + 24)?;
-        }
-        Ok(Some(Self {
-            fingerprint: fingerprint(address, is_v4, client, service),
-            virtual_address,
-        }))
-    }
 }
 
 /// The inode number of the namespace of a `struct netns_ipvs`, if it is observed.
@@ -494,7 +312,7 @@ fn read_address(address: &mut [u8; 16], base: u64, offset: u32, family: u16) -> 
 }
 
 #[inline(always)]
-fn read<T>(base: u64, offset: u32) -> Result<T, Loss> {
+pub(crate) fn read<T>(base: u64, offset: u32) -> Result<T, Loss> {
     read_at(base + u64::from(offset))
 }
 

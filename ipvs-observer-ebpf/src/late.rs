@@ -7,7 +7,8 @@ use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use ipvs_observer_common::{Connection, Ended, Event, Loss, ServerKey, ended_place};
 
 use crate::{
-    kread::{Orphan, observed_netns},
+    headers::Orphan,
+    kread::observed_netns,
     maps::{ENDED, SERVER_KEYS},
     pairing::now_ns,
     record::{count, settle},

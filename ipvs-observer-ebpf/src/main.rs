@@ -30,6 +30,7 @@ mod drops;
 mod forward;
 mod frames;
 mod globals;
+mod headers;
 mod icmp;
 mod kread;
 mod late;

@@ -8,10 +8,10 @@ use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 use crate::{
     connections::{self, record_of},
     forward::{is_timed, pass},
+    headers::Segment,
     kread::{
         Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT,
         IP_VS_TCP_S_ESTABLISHED, IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
-        Segment,
     },
     life::{settle_duration, track},
     pairing::now_ns,
