@@ -39,7 +39,13 @@ pub(crate) fn insert(conn: Conn, record: &Connection) -> Result<(), Loss> {
     let mut outcome = Err(Loss::Busy);
     // Another CPU may be first to claim a place, and then this one takes another.
     for _ in 0..2 {
-        let (in_first, in_second) = (best_place(first), best_place(second));
+        let in_first = best_place(first);
+        // None is better than the first place.
+        let in_second = if in_first == 0 {
+            NO_PLACE
+        } else {
+            best_place(second)
+        };
         let (index, rank) = if in_first <= in_second {
             (first, in_first)
         } else {

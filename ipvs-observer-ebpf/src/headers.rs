@@ -39,8 +39,7 @@ impl Segment {
     /// Reads the header of the packet `skb` behind so many bytes.
     #[inline(always)]
     fn behind(skb: u64, data: u64, network_bytes: u32) -> Result<Self, Loss> {
-        let len: u32 = read(skb, frozen!(LAYOUT.skb.len.offset))?;
-        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len.offset))?;
+        let (len, data_len) = lengths(skb)?;
         // Data offset and flags are the 13th and 14th byte.
         let transport = u64::from(network_bytes);
         if network_bytes + 20 > len.wrapping_sub(data_len) {
@@ -118,6 +117,21 @@ pub(crate) fn is_unreachable(skb: u64, is_v6: bool) -> Result<bool, Loss> {
     Ok(kind == ICMP_DEST_UNREACH && code != ICMP_FRAG_NEEDED)
 }
 
+/// Bytes of the packet `skb`, and how many of them do not lie in its linear part.
+#[inline(always)]
+fn lengths(skb: u64) -> Result<(u32, u32), Loss> {
+    let [len, data_len] = [
+        frozen!(LAYOUT.skb.len.offset),
+        frozen!(LAYOUT.skb.data_len.offset),
+    ];
+    // They are neighbours in every kernel so far, and a read costs as much as all that is done with it.
+    if data_len == len + 4 {
+        let [len, data_len]: [u32; 2] = read(skb, len)?;
+        return Ok((len, data_len));
+    }
+    Ok((read(skb, len)?, read(skb, data_len)?))
+}
+
 /// The kernel's own count where it passes one; before that it takes IPv6 headers to have no extensions.
 #[inline(always)]
 fn network_header_bytes(ctx: &ProbeContext, conn: Conn, data: u64) -> Result<u32, Loss> {
@@ -160,8 +174,7 @@ impl Orphan {
         if protocol != IPPROTO_TCP {
             return Ok(None);
         }
-        let len: u32 = read(skb, frozen!(LAYOUT.skb.len.offset))?;
-        let data_len: u32 = read(skb, frozen!(LAYOUT.skb.data_len.offset))?;
+        let (len, data_len) = lengths(skb)?;
         if network_bytes + 20 > len.wrapping_sub(data_len) {
             return Err(Loss::HeaderUnreadable);
         }

@@ -16,7 +16,7 @@ use crate::{
     late::remember,
     pairing::now_ns,
     record::{count, count_loss, is_on, observe, settle},
-    slots::slot_of_server,
+    slots::{UNOBSERVED, observed, slot_of_server},
     transition::count_reset,
 };
 
@@ -40,11 +40,10 @@ fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
     } else if flags & IP_VS_CONN_F_TEMPLATE != 0 {
         Event::PersistenceMiss
     } else {
-        if conn.observed_netns()?.is_none() {
+        let Some(slot) = track(conn, true) else {
             forget_stale(conn);
             return Ok(());
-        }
-        let slot = track(conn, true);
+        };
         debug!(ctx, "connection {:x} goes to slot {}", conn.0, slot);
         if flags & IP_VS_CONN_F_ONE_PACKET != 0 {
             return count(slot, Event::OnePacket);
@@ -180,23 +179,25 @@ pub(crate) fn count_for_connection(conn: Conn, event: Event) -> Result<(), Loss>
     }
 }
 
-/// Makes a record for `conn`, whose network namespace is observed, in place of any other, and gives its slot.
+/// Makes a record for `conn` in place of any other, and gives its slot; `None` in a network namespace that is not observed.
 ///
 /// A connection that cannot be given to a server gets a record all the same, so that it is a loss only once.
 #[inline(always)]
-pub(crate) fn track(conn: Conn, is_fresh: bool) -> u32 {
-    make_record(conn.0, u32::from(is_fresh))
+pub(crate) fn track(conn: Conn, is_fresh: bool) -> Option<u32> {
+    observed(make_record(conn.0, u32::from(is_fresh)))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn make_record(conn: u64, is_fresh: u32) -> u32 {
+extern "C" fn make_record(conn: u64, is_fresh: u32) -> u64 {
     let conn = Conn(conn);
-    let slot = slot_of_server(conn).unwrap_or(Connection::NO_SLOT);
+    let Some(slot) = slot_of_server(conn) else {
+        return UNOBSERVED;
+    };
     if let Err(loss) = try_make_record(conn, slot, is_fresh != 0 && slot != Connection::NO_SLOT) {
         count_loss(loss);
     }
-    slot
+    u64::from(slot)
 }
 
 #[inline(always)]

@@ -26,12 +26,12 @@ pub(crate) fn slot_of_service(service: Service) -> Option<u32> {
     observed(find_service(service.0))
 }
 
-/// What is no slot, as none has more than 32 bits.
-const UNOBSERVED: u64 = u64::MAX;
+/// In place of a slot, as none has more than 32 bits.
+pub(crate) const UNOBSERVED: u64 = u64::MAX;
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "a slot has 32 bits")]
-fn observed(slot: u64) -> Option<u32> {
+pub(crate) fn observed(slot: u64) -> Option<u32> {
     (slot != UNOBSERVED).then_some(slot as u32)
 }
 

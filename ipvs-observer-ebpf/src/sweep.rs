@@ -53,7 +53,7 @@ fn seed(conn: Conn) -> Result<(), Loss> {
     if record_of(conn).is_some() || conn.is_fresh()? {
         return Ok(());
     }
-    track(conn, false);
+    let _ = track(conn, false);
     Ok(())
 }
 

@@ -178,7 +178,7 @@ fn adopt(conn: Conn, from_client: bool) -> Result<(), Loss> {
     }
     // One that began without room is known as lost; each of its packets comes here.
     if is_fresh || connections::have_room(conn) {
-        track(conn, is_fresh);
+        let _ = track(conn, is_fresh);
     }
     Ok(())
 }
