@@ -5,7 +5,7 @@ use ipvs_observer_common::Loss;
 
 use crate::{
     globals::frozen,
-    kread::{AF_INET, Conn, IPPROTO_TCP, fingerprint, read, read_at},
+    kread::{AF_INET, IPPROTO_TCP, fingerprint, read, read_at},
 };
 
 /// `IP_VS_HDR_ICMP` of `include/net/ip_vs.h`.
@@ -30,10 +30,10 @@ impl Segment {
 
     /// Reads the header of the packet that `tcp_state_transition` was called with.
     #[inline(always)]
-    pub(crate) fn read(ctx: &ProbeContext, conn: Conn) -> Result<Self, Loss> {
+    pub(crate) fn read(ctx: &ProbeContext) -> Result<Self, Loss> {
         let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
         let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
-        Self::behind(skb, data, network_header_bytes(ctx, conn, data)?)
+        Self::behind(skb, data, network_header_bytes(ctx, data)?)
     }
 
     /// Reads the header of the packet `skb` behind so many bytes.
@@ -134,20 +134,22 @@ fn lengths(skb: u64) -> Result<(u32, u32), Loss> {
 
 /// The kernel's own count where it passes one; before that it takes IPv6 headers to have no extensions.
 #[inline(always)]
-fn network_header_bytes(ctx: &ProbeContext, conn: Conn, data: u64) -> Result<u32, Loss> {
+fn network_header_bytes(ctx: &ProbeContext, data: u64) -> Result<u32, Loss> {
+    /// Of the two, in the first half of the first byte.
+    const VERSION_4: u8 = 4;
     if frozen!(LAYOUT.tcp_transition_has_iph_len) != 0 {
         return ctx.arg(4).ok_or(Loss::Unreadable);
     }
-    if conn.family()? != AF_INET {
-        let [next_header]: [u8; 1] = read_at(data + 6)?;
-        return if next_header == IPPROTO_TCP {
-            Ok(IPV6_HEADER_BYTES)
-        } else {
-            Err(Loss::HeaderUnreadable)
-        };
-    }
     let [version_and_words]: [u8; 1] = read_at(data)?;
-    Ok(u32::from(version_and_words & 0xf) * 4)
+    if version_and_words >> 4 == VERSION_4 {
+        return Ok(u32::from(version_and_words & 0xf) * 4);
+    }
+    let [next_header]: [u8; 1] = read_at(data + 6)?;
+    if next_header == IPPROTO_TCP {
+        Ok(IPV6_HEADER_BYTES)
+    } else {
+        Err(Loss::HeaderUnreadable)
+    }
 }
 
 /// A TCP packet from a client that has no connection and opens none.

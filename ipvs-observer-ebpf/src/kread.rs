@@ -1,6 +1,6 @@
 //! The only place that reads kernel memory: a pointer type for each structure, an accessor for each member that is used.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::transmute};
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 use ipvs_observer_common::{Loss, ServerKey};
@@ -148,7 +148,7 @@ impl Conn {
         read(self.0, frozen!(LAYOUT.conn.dest.offset)).map(Dest)
     }
 
-    pub(crate) fn family(self) -> Result<u16, Loss> {
+    fn family(self) -> Result<u16, Loss> {
         let offset = frozen!(LAYOUT.conn.af.offset);
         if frozen!(LAYOUT.conn.af.size) == 1 {
             read::<u8>(self.0, offset).map(u16::from)
@@ -181,19 +181,91 @@ impl Dest {
     /// Writes its identity into a key of which nothing but its namespace and the family of its service is known.
     #[inline(always)]
     pub(crate) fn name(self, key: &mut ServerKey) -> Result<(), Loss> {
-        key.server_family = read(self.0, frozen!(LAYOUT.dest.af.offset))?;
-        key.port = read(self.0, frozen!(LAYOUT.dest.port.offset))?;
-        let address = frozen!(LAYOUT.dest.addr.offset);
-        read_address(&mut key.address, self.0, address, key.server_family)?;
-        key.firewall_mark = read(self.0, frozen!(LAYOUT.dest.vfwmark.offset))?;
-        if key.firewall_mark != 0 {
-            return Ok(());
+        let end = self.endpoint()?;
+        key.server_family = end.family;
+        key.port = end.port;
+        key.address = masked(end.address, end.family);
+        let service = self.service()?;
+        key.firewall_mark = service.firewall_mark;
+        if service.firewall_mark == 0 {
+            key.protocol = service.protocol;
+            key.virtual_port = service.port;
+            key.virtual_address = masked(service.address, key.family);
         }
-        key.protocol = read(self.0, frozen!(LAYOUT.dest.protocol.offset))?;
-        key.virtual_port = read(self.0, frozen!(LAYOUT.dest.vport.offset))?;
-        let address = frozen!(LAYOUT.dest.vaddr.offset);
-        read_address(&mut key.virtual_address, self.0, address, key.family)
+        Ok(())
     }
+
+    /// A read costs more than all that is done with it, and these members are neighbours in every kernel so far.
+    #[inline(always)]
+    fn endpoint(self) -> Result<Endpoint, Loss> {
+        let [family, port, address] = [
+            frozen!(LAYOUT.dest.af.offset),
+            frozen!(LAYOUT.dest.port.offset),
+            frozen!(LAYOUT.dest.addr.offset),
+        ];
+        if port == family + 2 && address == family + 4 {
+            return read(self.0, family);
+        }
+        Ok(Endpoint {
+            family: read(self.0, family)?,
+            port: read(self.0, port)?,
+            address: read(self.0, address)?,
+        })
+    }
+
+    /// As [`Self::endpoint`].
+    #[inline(always)]
+    fn service(self) -> Result<VirtualEndpoint, Loss> {
+        let [protocol, port, address, firewall_mark] = [
+            frozen!(LAYOUT.dest.protocol.offset),
+            frozen!(LAYOUT.dest.vport.offset),
+            frozen!(LAYOUT.dest.vaddr.offset),
+            frozen!(LAYOUT.dest.vfwmark.offset),
+        ];
+        if port == protocol + 2 && address == protocol + 4 && firewall_mark == protocol + 20 {
+            return read(self.0, protocol);
+        }
+        Ok(VirtualEndpoint {
+            protocol: read(self.0, protocol)?,
+            port: read(self.0, port)?,
+            address: read(self.0, address)?,
+            firewall_mark: read(self.0, firewall_mark)?,
+        })
+    }
+}
+
+/// A real server's, as `struct ip_vs_dest` keeps it.
+#[repr(C)]
+struct Endpoint {
+    family: u16,
+    port: u16,
+    address: [u32; 4],
+}
+
+/// A service's, as `struct ip_vs_dest` keeps it.
+#[repr(C)]
+struct VirtualEndpoint {
+    protocol: u16,
+    port: u16,
+    address: [u32; 4],
+    firewall_mark: u32,
+}
+
+/// What counts of an address in a place for either family (`union nf_inet_addr`).
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the mask is a number of 32 bits"
+)]
+fn masked(mut words: [u32; 4], family: u16) -> [u8; 16] {
+    let behind_v4 = if family == AF_INET { 0 } else { u32::MAX };
+    // One way for both families from here on.
+    let behind_v4 = forget(u64::from(behind_v4)) as u32;
+    for word in &mut words[1..] {
+        *word &= behind_v4;
+    }
+    // SAFETY: both are sixteen bytes of any pattern.
+    unsafe { transmute(words) }
 }
 
 /// Live counters: connections, packets in and out, bytes in and out.

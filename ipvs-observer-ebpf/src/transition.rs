@@ -38,13 +38,13 @@ fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
         state,
         IP_VS_TCP_S_FIN_WAIT | IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE
     ) {
-        return closing(ctx, conn, record, state, now_ns);
+        return closing(ctx, record, state, now_ns);
     }
     note_packet(ctx, record, state, now_ns)?;
     if record.phase == phase::DONE {
         return Ok(());
     }
-    learn(ctx, conn, record, now_ns)
+    learn(ctx, record, now_ns)
 }
 
 /// Leaves a packet from the client to what measures the way that it goes on.
@@ -185,8 +185,8 @@ fn adopt(conn: Conn, from_client: bool) -> Result<(), Loss> {
 
 /// Learns what the packet tells before the last phase.
 #[inline(always)]
-fn learn(ctx: &ProbeContext, conn: Conn, record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
-    let segment = Segment::read(ctx, conn)?;
+fn learn(ctx: &ProbeContext, record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
+    let segment = Segment::read(ctx)?;
     advance(record, from_client(ctx)?, &segment, now_ns)
 }
 
@@ -328,7 +328,6 @@ fn last_phase() -> u8 {
 #[inline(never)]
 fn closing(
     ctx: &ProbeContext,
-    conn: Conn,
     record: &mut Connection,
     state: u16,
     now_ns: u64,
@@ -339,7 +338,7 @@ fn closing(
     let is_half_closed = state == IP_VS_TCP_S_FIN_WAIT;
     let from_client = from_client(ctx)?;
     if from_client || (is_half_closed && record.phase != phase::DONE) {
-        let segment = Segment::read(ctx, conn)?;
+        let segment = Segment::read(ctx)?;
         if from_client && segment.is_syn() {
             return reopen(record, &segment, now_ns);
         }
