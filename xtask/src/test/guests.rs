@@ -1,4 +1,4 @@
-//! The matrix of suites and kernels, and its guests, of which three run side by side.
+//! The matrix of suites and kernels, and its guests, of which two run side by side.
 //!
 //! A guest's time is its own: what is timed counts instructions, and nothing else is timed. So
 //! another guest, or anything that slows this machine, changes no result.
@@ -59,8 +59,8 @@ const SUITES: &[Suite] = &[
         on_refused: true,
     },
 ];
-/// Guests at a time. They wait half of their time, and each may fill 2 GB of memory.
-const GUESTS: usize = 3;
+/// Guests at a time. Each keeps one CPU of this machine busy and may fill 2 GB of its memory.
+const GUESTS: usize = 2;
 /// The longest test takes an eighth of this on a slow machine.
 const SILENCE: Duration = Duration::from_mins(6);
 /// The longest suite takes a quarter of this on a slow machine.
