@@ -4,6 +4,8 @@
 //! lies in the one that had more room. An array is looked up with a third of the instructions that a hash map takes, and
 //! what is half-open can make room where room is needed.
 
+use core::mem::offset_of;
+
 /// The record of one `struct ip_vs_conn`, found by its address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -18,40 +20,35 @@ pub struct Connection {
     pub last_ns: u64,
     /// The server's place in the maps, or [`Connection::NO_SLOT`].
     pub slot: u32,
-    /// Of the client's and the virtual endpoint, so that a record which a missed end has left is told from that of the
-    /// connection which has its address now.
-    pub fingerprint: u32,
-    /// One of [`phase`].
-    pub phase: u8,
     /// The state before the newest packet, as IPVS numbers those of the protocol.
     pub state: u8,
     /// Direction of the newest packet, as IPVS numbers it.
     pub direction: u8,
     /// Bits of [`Connection::PREEXISTING`] and its like.
     pub flags: u8,
-    /// The newest sweep that has counted it, which the file may show twice.
-    pub swept: u32,
+    /// Stamp of the newest sweep that has counted it, which the file may show twice; 0 before the first.
+    pub swept: u8,
+    /// Of the client's and the virtual endpoint, so that a record which a missed end has left is told from that of the
+    /// connection which has its address now.
+    pub fingerprint: u32,
+    /// One of [`phase`]; of two packets on two CPUs that would leave it, one does: the kernel exchanges it together with the
+    /// fingerprint, since BPF before its version 3 has atomic operations on 64 bits only.
+    pub phase: u32,
 }
 
 const _: () = assert!(size_of::<Connection>() == 48 && align_of::<Connection>() == 8);
+const _: () = assert!(offset_of!(Connection, fingerprint).is_multiple_of(8));
+const _: () = assert!(offset_of!(Connection, phase) == offset_of!(Connection, fingerprint) + 4);
 
 impl Connection {
     /// The slot of a connection that cannot be given to a server: it is only told apart from other namespaces'.
     pub const NO_SLOT: u32 = u32::MAX;
     /// It had packets or a state before it was first seen: part of totals, never of a latency.
     pub const PREEXISTING: u8 = 1;
-    /// Its duration is recorded.
-    pub const SETTLED: u8 = 2;
     /// The SYN carried data, so that the first request has no time of its own.
-    pub const DATA_IN_SYN: u8 = 4;
-    /// A packet from the real server was seen.
-    pub const ANSWERED: u8 = 8;
+    pub const DATA_IN_SYN: u8 = 2;
     /// It was not answered yet: its record makes room for a newer one where there is none.
-    pub const HALF_OPEN: u8 = 16;
-    /// Its handshake is complete.
-    pub const ESTABLISHED: u8 = 32;
-    /// How it was reset is counted.
-    pub const RESET: u8 = 64;
+    pub const HALF_OPEN: u8 = 4;
 
     /// The record of a connection that has seen no packet yet.
     pub const fn fresh(slot: u32, fingerprint: u32) -> Self {
@@ -117,19 +114,21 @@ pub const fn buckets_of(address: u64, buckets: u32) -> (u32, u32) {
 /// What the next packet of a connection can tell.
 pub mod phase {
     /// No packet seen.
-    pub const NEW: u8 = 0;
+    pub const NEW: u32 = 0;
     /// A SYN has passed to the real server.
-    pub const SYN: u8 = 1;
+    pub const SYN: u32 = 1;
     /// The real server's SYN-ACK has passed back.
-    pub const SYN_ACK: u8 = 2;
+    pub const SYN_ACK: u32 = 2;
     /// The handshake is complete and no payload has passed.
-    pub const REQUEST: u8 = 3;
+    pub const REQUEST: u32 = 3;
     /// The first request has passed to the real server.
-    pub const RESPONSE: u8 = 4;
+    pub const RESPONSE: u32 = 4;
+    /// Requests and responses are timed for as long as it lives.
+    pub const TURNS: u32 = 5;
     /// Nothing more to learn before the end: the path of almost every packet.
-    pub const DONE: u8 = 5;
-    /// The same, but requests and responses are timed for as long as it lives.
-    pub const TURNS: u8 = 6;
+    pub const DONE: u32 = 6;
+    /// How it ended is counted.
+    pub const ENDED: u32 = 7;
 }
 
 #[cfg(test)]

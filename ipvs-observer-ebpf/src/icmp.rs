@@ -1,13 +1,10 @@
 //! Refusals that come as ICMP errors: nobody takes the SYN or the datagram.
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
-use ipvs_observer_common::{Event, Loss, phase};
+use ipvs_observer_common::{Loss, phase};
 
 use crate::{
-    connections::record_of,
-    headers::is_unreachable,
-    kread::Conn,
-    record::{count, settle},
+    connections::record_of, headers::is_unreachable, kread::Conn, phases::refused, record::settle,
 };
 
 /// `ip_vs_nat_icmp(struct sk_buff *skb, struct ip_vs_protocol *pp, struct ip_vs_conn *cp, int inout, …)`, 6.1 to 7.2: once
@@ -44,6 +41,5 @@ fn try_nat_icmp(ctx: &ProbeContext, is_v6: bool) -> Result<(), Loss> {
     if record.phase != unanswered || !is_unreachable(skb, is_v6)? {
         return Ok(());
     }
-    record.phase = phase::DONE;
-    count(record.slot, Event::Refused)
+    refused(record, unanswered)
 }

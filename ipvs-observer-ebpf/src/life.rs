@@ -15,9 +15,9 @@ use crate::{
     },
     late::remember,
     pairing::now_ns,
-    record::{count, count_loss, is_on, observe, settle},
+    phases::{end, enter},
+    record::{count, count_loss, is_on, settle},
     slots::{UNOBSERVED, observed, slot_of_server},
-    transition::count_reset,
 };
 
 /// `struct ip_vs_conn *ip_vs_conn_new(const struct ip_vs_conn_param *p, …)`, 5.16 to 7.2.
@@ -100,9 +100,12 @@ fn expired_unanswered(conn: Conn, record: &mut Connection) -> Result<(), Loss> {
     if !is_unanswered(record) || !conn.is_unused()? || record.fingerprint != conn.fingerprint()? {
         return Ok(());
     }
-    record.phase = phase::DONE;
-    record.flags |= Connection::SETTLED;
-    count(record.slot, Event::Unanswered)
+    let phase = record.phase;
+    if enter(record, phase, phase::ENDED) {
+        count(record.slot, Event::Unanswered)
+    } else {
+        Ok(())
+    }
 }
 
 #[inline(always)]
@@ -144,20 +147,14 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
         connections::remove(conn);
         return Ok(());
     }
-    let unanswered = is_unanswered(record);
-    let settled = settle_duration(record);
-    let was_reset = conn.state()? == IP_VS_TCP_S_CLOSE && conn.is_tcp()?;
-    let reset = if was_reset {
-        count_reset(record)
+    let ended = if is_unanswered(record) {
+        count(slot, Event::Unanswered)
     } else {
-        Ok(())
+        end(record, conn.state()? == IP_VS_TCP_S_CLOSE && conn.is_tcp()?)
     };
     let remembered = remember(record.fingerprint, slot);
     connections::remove(conn);
-    if unanswered {
-        count(slot, Event::Unanswered)?;
-    }
-    settled.and(reset).and(remembered)
+    ended.and(remembered)
 }
 
 /// The slot of the server that `conn` goes to; none if its network namespace is not observed.
@@ -222,19 +219,4 @@ fn try_make_record(conn: Conn, slot: u32, is_new: bool) -> Result<(), Loss> {
         count(slot, Event::Preexisting)?;
     }
     Ok(())
-}
-
-/// Records the duration of a connection, once.
-#[inline(always)]
-pub(crate) fn settle_duration(record: &mut Connection) -> Result<(), Loss> {
-    const NOTHING_TO_RECORD: u8 = Connection::SETTLED | Connection::PREEXISTING;
-    if record.flags & NOTHING_TO_RECORD != 0 || record.first_ns == 0 {
-        return Ok(());
-    }
-    record.flags |= Connection::SETTLED;
-    observe(
-        record.slot,
-        Measure::Duration,
-        record.last_ns - record.first_ns,
-    )
 }

@@ -39,6 +39,7 @@ mod live;
 mod maps;
 mod pairing;
 mod persistence;
+mod phases;
 mod record;
 mod schedule;
 mod slots;

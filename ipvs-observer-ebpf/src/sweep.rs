@@ -67,10 +67,11 @@ fn gather(conn: Conn, sweep: u32) -> Result<(), Loss> {
             &mut Connection::preexisting(slot_of_server(conn).unwrap_or(Connection::NO_SLOT), 0)
         }
     };
-    if known.slot == Connection::NO_SLOT || known.swept == sweep {
+    let stamp = stamp(sweep);
+    if known.slot == Connection::NO_SLOT || known.swept == stamp {
         return Ok(());
     }
-    known.swept = sweep;
+    known.swept = stamp;
     let swept = SWEPT.get_ptr_mut(known.slot).ok_or(Loss::Map)?;
     // SAFETY: the element lives as long as the map, and one sweep is made at a time.
     let swept = unsafe { &mut *swept };
@@ -104,6 +105,12 @@ fn add(swept: &mut Swept, conn: Conn, known: &Connection) -> Result<(), Loss> {
         swept.unanswered += 1;
     }
     Ok(())
+}
+
+/// Each sweep comes to all records, so that a small number tells this one from the one before; 0 is of no sweep.
+#[inline(always)]
+const fn stamp(sweep: u32) -> u8 {
+    (sweep % 255) as u8 + 1
 }
 
 /// Zero is no time.

@@ -3,23 +3,24 @@
 //! A record in its last phase costs a look-up, a clock and a state; headers are read only while they can still tell something.
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
-use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
+use ipvs_observer_common::{Connection, Loss, phase};
 
 use crate::{
     connections::{self, record_of},
     forward::{is_timed, pass},
     headers::Segment,
     kread::{
-        Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT,
-        IP_VS_TCP_S_ESTABLISHED, IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
+        Conn, IP_VS_CONN_F_ONE_PACKET, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_FIN_WAIT,
+        IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
     },
-    life::{settle_duration, track},
+    life::track,
     pairing::now_ns,
-    record::{count, count_loss, count_transition, is_on, observe, settle},
+    phases::{advance, end, first_byte, first_packet, start, turn},
+    record::{count_loss, count_transition, settle},
 };
 
 /// `IP_VS_DIR_INPUT` of `include/net/ip_vs.h`: from the client.
-const IP_VS_DIR_INPUT: u32 = 0;
+pub(crate) const IP_VS_DIR_INPUT: u32 = 0;
 /// `static void tcp_state_transition(struct ip_vs_conn *cp, int direction, const struct sk_buff *skb,
 /// struct ip_vs_proto_data *pd[, unsigned int iph_len])`, 5.16 to 7.2.
 #[kprobe]
@@ -41,7 +42,7 @@ fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
         return closing(ctx, record, state, now_ns);
     }
     note_packet(ctx, record, state, now_ns)?;
-    if record.phase == phase::DONE {
+    if record.phase >= phase::DONE {
         return Ok(());
     }
     learn(ctx, record, now_ns)
@@ -159,8 +160,8 @@ fn packet(ctx: &ProbeContext) -> Result<Option<(Conn, &'static mut Connection)>,
         go_on(ctx, Connection::NO_SLOT, 0);
         return Ok(None);
     };
-    // SAFETY: the record lives until the connection is freed, which waits for the packets in flight;
-    // two packets of one connection on two CPUs may race here, and then the later store stands.
+    // SAFETY: the record lives until the connection is freed, which waits for the packets in flight. Of two packets on two
+    // CPUs one leaves the phase (`phases::enter`); of all else the later store stands.
     let record = unsafe { &mut *record };
     count_transition(skb, record.slot);
     Ok(Some((conn, record)))
@@ -176,8 +177,8 @@ fn adopt(conn: Conn, from_client: bool) -> Result<(), Loss> {
     if !is_fresh && !from_client && conn.state()? == IP_VS_TCP_S_SYN_RECV && conn.is_tcp()? {
         return Ok(());
     }
-    // One that began without room is known as lost; each of its packets comes here.
-    if is_fresh || connections::have_room(conn) {
+    // One that began without room was counted as lost then, and each of its packets comes here.
+    if connections::have_room(conn) {
         let _ = track(conn, is_fresh);
     }
     Ok(())
@@ -188,137 +189,6 @@ fn adopt(conn: Conn, from_client: bool) -> Result<(), Loss> {
 fn learn(ctx: &ProbeContext, record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
     let segment = Segment::read(ctx)?;
     advance(record, from_client(ctx)?, &segment, now_ns)
-}
-
-#[inline(always)]
-fn advance(
-    record: &mut Connection,
-    from_client: bool,
-    segment: &Segment,
-    now_ns: u64,
-) -> Result<(), Loss> {
-    match (record.phase, from_client) {
-        (phase::NEW, true) => first_packet(record, segment, now_ns),
-        (phase::SYN, false) => answer(record, segment, now_ns),
-        (phase::SYN | phase::SYN_ACK, true) => client_answer(record, segment, now_ns),
-        (phase::REQUEST, true) if segment.payload_bytes > 0 => {
-            request(record, now_ns);
-            Ok(())
-        }
-        (phase::REQUEST, false) if segment.payload_bytes > 0 => {
-            record.phase = last_phase();
-            count(record.slot, Event::ServerFirst)
-        }
-        (phase::RESPONSE, false) if segment.payload_bytes > 0 => first_byte(record, now_ns),
-        (phase::RESPONSE, true) if segment.payload_bytes > 0 => {
-            record.request_ns = now_ns;
-            Ok(())
-        }
-        (phase::TURNS, client) if segment.payload_bytes > 0 => turn(record, client, now_ns),
-        (phase::NEW, false) => {
-            start(record, now_ns);
-            record.flags &= !Connection::HALF_OPEN;
-            record.phase = last_phase();
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn first_packet(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
-    start(record, now_ns);
-    if !segment.is_syn() {
-        record.flags &= !Connection::HALF_OPEN;
-        record.phase = phase::DONE;
-        return Ok(());
-    }
-    record.phase = phase::SYN;
-    if segment.payload_bytes > 0 {
-        record.flags |= Connection::DATA_IN_SYN;
-        count(record.slot, Event::DataInSyn)?;
-    }
-    Ok(())
-}
-
-/// The real server's answer to the SYN.
-fn answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
-    if segment.is_reset() {
-        record.phase = phase::DONE;
-        return count(record.slot, Event::Refused);
-    }
-    if !segment.is_syn_ack() {
-        return Ok(());
-    }
-    record.mark_ns = now_ns;
-    record.phase = phase::SYN_ACK;
-    observe(record.slot, Measure::Connect, now_ns - record.first_ns)
-}
-
-/// What the client sends after its SYN; without a return path this is the first that is seen of the handshake's end.
-fn client_answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
-    if segment.is_syn() {
-        return count(record.slot, Event::SynRepeated);
-    }
-    if segment.is_reset() {
-        record.phase = phase::DONE;
-        return Ok(());
-    }
-    let return_path = record.phase == phase::SYN_ACK;
-    let syn_ack_ns = record.mark_ns;
-    if !return_path {
-        record.phase = phase::DONE;
-    } else if record.flags & Connection::DATA_IN_SYN != 0 {
-        record.phase = last_phase();
-    } else if segment.payload_bytes > 0 {
-        request(record, now_ns);
-    } else {
-        record.phase = phase::REQUEST;
-    }
-    record.flags |= Connection::ESTABLISHED;
-    record.flags &= !Connection::HALF_OPEN;
-    count(record.slot, Event::Established)?;
-    observe(record.slot, Measure::Handshake, now_ns - record.first_ns)?;
-    if return_path {
-        observe(record.slot, Measure::Client, now_ns - syn_ack_ns)?;
-    }
-    Ok(())
-}
-
-fn request(record: &mut Connection, now_ns: u64) {
-    record.mark_ns = now_ns;
-    record.request_ns = now_ns;
-    record.phase = phase::RESPONSE;
-}
-
-fn first_byte(record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
-    record.phase = last_phase();
-    observe(record.slot, Measure::FirstByte, now_ns - record.mark_ns)?;
-    turn(record, false, now_ns)
-}
-
-/// A packet with payload of a connection whose turns are timed.
-#[inline(always)]
-fn turn(record: &mut Connection, from_client: bool, now_ns: u64) -> Result<(), Loss> {
-    if from_client {
-        record.request_ns = now_ns;
-        return Ok(());
-    }
-    if record.request_ns == 0 {
-        return Ok(());
-    }
-    let took_ns = now_ns - record.request_ns;
-    record.request_ns = 0;
-    observe(record.slot, Measure::Response, took_ns)
-}
-
-/// What comes after the first response.
-#[inline(always)]
-fn last_phase() -> u8 {
-    if is_on(Measure::Response) {
-        phase::TURNS
-    } else {
-        phase::DONE
-    }
 }
 
 /// A packet of a connection of which at least one side has had enough.
@@ -332,64 +202,34 @@ fn closing(
     state: u16,
     now_ns: u64,
 ) -> Result<(), Loss> {
-    if state == IP_VS_TCP_S_CLOSE {
-        count_reset(record)?;
-    }
     let is_half_closed = state == IP_VS_TCP_S_FIN_WAIT;
     let from_client = from_client(ctx)?;
-    if from_client || (is_half_closed && record.phase != phase::DONE) {
+    if from_client || (is_half_closed && record.phase < phase::DONE) {
         let segment = Segment::read(ctx)?;
         if from_client && segment.is_syn() {
-            return reopen(record, &segment, now_ns);
+            return reopen(record, state, &segment, now_ns);
         }
         if is_half_closed {
             note_packet(ctx, record, state, now_ns)?;
             return advance(record, from_client, &segment, now_ns);
         }
     }
-    note_packet(ctx, record, state, now_ns)?;
     if is_half_closed {
-        return Ok(());
+        return note_packet(ctx, record, state, now_ns);
     }
-    settle_duration(record)
+    record.last_ns = now_ns;
+    end(record, state == IP_VS_TCP_S_CLOSE)
 }
 
 /// Begins the next connection of the same client and ports.
 #[inline(always)]
-fn reopen(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
-    settle_duration(record)?;
+fn reopen(record: &mut Connection, state: u16, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
+    end(record, state == IP_VS_TCP_S_CLOSE)?;
     *record = Connection::fresh(record.slot, record.fingerprint);
     record.flags |= Connection::HALF_OPEN;
     first_packet(record, segment, now_ns)?;
     record.last_ns = now_ns;
     Ok(())
-}
-
-/// Counts the RST that closed an established connection, once.
-///
-/// The newest packet was the one that led from `record.state` to `CLOSE`; from `LAST_ACK` the last ACK leads there too.
-#[inline(always)]
-pub(crate) fn count_reset(record: &mut Connection) -> Result<(), Loss> {
-    let was_open = matches!(
-        u16::from(record.state),
-        IP_VS_TCP_S_ESTABLISHED | IP_VS_TCP_S_FIN_WAIT | IP_VS_TCP_S_CLOSE_WAIT
-    );
-    if !was_open || record.flags & Connection::RESET != 0 {
-        return Ok(());
-    }
-    record.flags |= Connection::RESET;
-    if u32::from(record.direction) == IP_VS_DIR_INPUT {
-        count(record.slot, Event::ResetByClient)
-    } else {
-        count(record.slot, Event::ResetByServer)
-    }
-}
-
-#[inline(always)]
-fn start(record: &mut Connection, now_ns: u64) {
-    if record.first_ns == 0 {
-        record.first_ns = now_ns;
-    }
 }
 
 #[inline(always)]

@@ -38,4 +38,5 @@ mod states;
 mod synchronisation;
 mod text;
 mod text_files;
+mod two_cpus;
 mod udp;

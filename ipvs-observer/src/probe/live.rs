@@ -7,16 +7,68 @@
 
 use std::time::Duration;
 
-use ipvs_observer_common::{LIVE_ENTRIES, LiveEntry};
+use ipvs_observer_common::{LIVE_ENTRIES, LiveEntry, maps};
 
 use super::{
+    LiveRequest, LoadError,
     decode::{family_number, server_id},
+    load::Loaded,
     mapped::MappedArray,
+    plan::{Occasions, Plan},
+    possible_cpus,
+    sizes::{Limits, Sizes},
 };
 use crate::{
+    btf::resolve::Resolved,
     ipvs::table::{Live, Traffic},
     model::id::{DestinationId, ServiceId},
 };
+
+/// The programs that read live counters, without any that measure; dropping them detaches.
+#[derive(Debug)]
+pub struct LiveProbes {
+    /// Holds the links.
+    _loaded: Loaded,
+    counters: LiveCounters,
+}
+
+impl LiveProbes {
+    /// Loads and attaches them.
+    pub fn start(resolved: &Resolved, request: &LiveRequest) -> Result<Self, LoadError> {
+        // The object has all maps, of which only the log is used.
+        let sizes = Sizes::choose(&Limits {
+            memory_bytes: 0,
+            connections: 1,
+            cpus: possible_cpus()?,
+            measures: 0,
+            configured: 0,
+        });
+        let mut plan = Plan::live(resolved);
+        request.restrict(&mut plan);
+        let settings = request.settings(None, &sizes, &[]);
+        let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, false)?;
+        loaded.attach(&mut plan, Occasions::default());
+        if !plan.has_live() {
+            return Err(LoadError::NothingAttached(plan.reasons()));
+        }
+        let counters = live_counters(&loaded)?;
+        Ok(Self {
+            _loaded: loaded,
+            counters,
+        })
+    }
+
+    /// The counters that the kernel logs during a dump.
+    pub const fn counters(&mut self) -> &mut LiveCounters {
+        &mut self.counters
+    }
+}
+
+/// The log of `loaded`, from its beginning.
+pub(super) fn live_counters(loaded: &Loaded) -> Result<LiveCounters, LoadError> {
+    let log = loaded.map_array::<LiveEntry>(maps::LIVE, LIVE_ENTRIES as usize)?;
+    Ok(LiveCounters::new(log))
+}
 
 /// The log, read up to some entry.
 #[derive(Debug)]

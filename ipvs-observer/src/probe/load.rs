@@ -156,14 +156,10 @@ fn attach(ebpf: &mut Ebpf, probe: Probe) -> Result<Option<KProbeLinkId>, Program
             if program.fd().is_err() {
                 program.load()?;
             }
-            log::debug!(
-                "{} verified in {:?} instructions",
-                probe.name,
-                program
-                    .info()
-                    .ok()
-                    .and_then(|info| info.verified_instruction_count())
-            );
+            let info = program.info().ok();
+            if let Some(count) = info.and_then(|info| info.verified_instruction_count()) {
+                log::debug!("{}: {count} instructions verified", probe.name);
+            }
             program.attach(probe.function, 0).map(Some)
         }
         Some(Program::RawTracePoint(program)) => {

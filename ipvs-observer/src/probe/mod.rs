@@ -13,6 +13,7 @@ mod load;
 mod log;
 mod mapped;
 mod plan;
+mod request;
 mod servers;
 mod sizes;
 mod slots;
@@ -27,15 +28,13 @@ use std::{
 };
 
 use aya::sys::{Stats, enable_stats};
-use ipvs_observer_common::{
-    Control, CpuBlock, Event, LIVE_ENTRIES, LiveEntry, Loss, Measure, OFF, ServerKey, Settings,
-    Swept, maps,
-};
+use ipvs_observer_common::{Control, CpuBlock, Event, Loss, Measure, ServerKey, Swept, maps};
 use thiserror::Error;
 
 use self::{
     chunks::Chunks,
     health::Watch,
+    live::live_counters,
     load::Loaded,
     mapped::MappedArray,
     plan::{Occasions, Plan},
@@ -45,10 +44,8 @@ use self::{
 };
 use crate::{
     btf::resolve::Resolved,
-    kernel::{Kernel, Process, ReadError},
     model::{
         circumstances::Circumstances,
-        id::Netns,
         memory::Memory,
         sample::{Namespaces, Readings, ServerId},
         snapshot::RefusedProbe,
@@ -58,39 +55,12 @@ use crate::{
 };
 
 pub use self::{
-    live::LiveCounters,
+    live::{LiveCounters, LiveProbes},
     log::ProgramLog,
+    request::{LiveRequest, Request},
     survey::{Outlook, ProbeOutlook, Survey, functions, planned_memory, survey, unexamined},
     sweep::Entering,
 };
-
-/// What a run asks of the probes.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The network namespace to observe; `None` is all of them.
-    pub netns: Option<Netns>,
-    /// The latencies to measure.
-    pub measures: Vec<Measure>,
-    /// Bytes that the maps may take.
-    pub memory_bytes: u64,
-    /// Connections to follow at the same time.
-    pub connections: u32,
-    /// Services and real servers in the table.
-    pub configured: usize,
-    /// What live counters take.
-    pub live: LiveRequest,
-    /// Whether messages of the programs are wanted.
-    pub with_log: bool,
-}
-
-/// What reading live counters takes.
-#[derive(Clone, Debug)]
-pub struct LiveRequest {
-    /// The agent itself, for whose dumps alone the programs act.
-    pub process: Process,
-    /// Address of `__per_cpu_offset`, or why it is not known.
-    pub per_cpu_offset: Result<u64, String>,
-}
 
 /// Attached probes; dropping them detaches everything.
 #[derive(Debug)]
@@ -160,90 +130,6 @@ pub enum LoadError {
     /// No probe that measures anything could be attached.
     #[error("no probe can be attached: {0}")]
     NothingAttached(String),
-}
-
-impl LiveRequest {
-    /// What `kernel` says of it.
-    pub fn of(kernel: &Kernel) -> Result<Self, ReadError> {
-        Ok(Self {
-            process: kernel.process()?,
-            per_cpu_offset: kernel
-                .symbol("__per_cpu_offset")
-                .map_err(|error| error.to_string()),
-        })
-    }
-
-    fn settings(&self, netns: Option<Netns>, sizes: &Sizes, measures: &[Measure]) -> Settings {
-        let mut positions = [OFF; 16];
-        for (position, &measure) in (0_u8..).zip(measures) {
-            positions[measure as usize] = position;
-        }
-        Settings {
-            netns: netns.map_or(0, |netns| netns.0),
-            partitions: sizes.partitions,
-            process: self.process.id,
-            cpus: sizes.cpus,
-            pid_namespace_device: self.process.namespace_device,
-            pid_namespace_inode: self.process.namespace_inode,
-            per_cpu_offset: *self.per_cpu_offset.as_ref().unwrap_or(&0),
-            grouping_bits: sizes.grouping_bits,
-            measures: sizes.measures,
-            buckets: sizes.buckets,
-            reserved: 0,
-            positions,
-        }
-    }
-
-    fn restrict(&self, plan: &mut Plan) {
-        if let Err(reason) = &self.per_cpu_offset {
-            plan.refuse_live(reason);
-        }
-    }
-}
-
-/// The programs that read live counters, without any that measure; dropping them detaches.
-#[derive(Debug)]
-pub struct LiveProbes {
-    /// Holds the links.
-    _loaded: Loaded,
-    counters: LiveCounters,
-}
-
-impl LiveProbes {
-    /// Loads and attaches them.
-    pub fn start(resolved: &Resolved, request: &LiveRequest) -> Result<Self, LoadError> {
-        // The object has all maps, of which only the log is used.
-        let sizes = Sizes::choose(&Limits {
-            memory_bytes: 0,
-            connections: 1,
-            cpus: possible_cpus()?,
-            measures: 0,
-            configured: 0,
-        });
-        let mut plan = Plan::live(resolved);
-        request.restrict(&mut plan);
-        let settings = request.settings(None, &sizes, &[]);
-        let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, false)?;
-        loaded.attach(&mut plan, Occasions::default());
-        if !plan.has_live() {
-            return Err(LoadError::NothingAttached(plan.reasons()));
-        }
-        let counters = live_counters(&loaded)?;
-        Ok(Self {
-            _loaded: loaded,
-            counters,
-        })
-    }
-
-    /// The counters that the kernel logs during a dump.
-    pub const fn counters(&mut self) -> &mut LiveCounters {
-        &mut self.counters
-    }
-}
-
-fn live_counters(loaded: &Loaded) -> Result<LiveCounters, LoadError> {
-    let log = loaded.map_array::<LiveEntry>(maps::LIVE, LIVE_ENTRIES as usize)?;
-    Ok(LiveCounters::new(log))
 }
 
 fn possible_cpus() -> Result<u32, LoadError> {

@@ -82,6 +82,50 @@ fn connections_that_lose_their_server_have_their_duration_once() {
     assert_total(service, "unanswered", 0);
 }
 
+/// Each is lost once, however many packets it has, and those that have a record are measured as ever.
+#[cfg_attr(feature = "vm", test)]
+fn connections_beyond_the_room_for_records_are_counted_once_each() {
+    const ROOM: u32 = 8;
+    // Twice as many places are there, and more than fill them are open at the same time.
+    const OPEN: u32 = 40;
+    let balanced = Balanced::new(VIP, SERVERS);
+    let agent = Agent::start(
+        balanced.lab.director(),
+        &["-i", "500ms", "--max-connections", &ROOM.to_string()],
+    )
+    .expect("the agent starts");
+    let open = balanced.lab.client().run(|| {
+        let mut connections = (0..OPEN)
+            .map(|_| open(VIP.address()))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        for connection in &mut connections {
+            exchange(connection)?;
+        }
+        Ok::<_, anyhow::Error>(connections)
+    });
+    let open = open.expect("every connection is answered");
+    balanced.lab.quiesce().expect("the director becomes idle");
+    let summary = summary(agent);
+    drop(open);
+    let service = summary.service(&VIP.name()).expect("the service is shown");
+    assert_total(service, "scheduled", u64::from(OPEN));
+    assert_total(service, "preexisting", 0);
+    let lost = summary
+        .total_loss("connections_full")
+        .expect("losses are stated");
+    let kept = service.total("established").expect("it is shown");
+    assert!(
+        (u64::from(ROOM)..=2 * u64::from(ROOM)).contains(&kept),
+        "{kept} have a record"
+    );
+    assert_eq!(lost + kept, u64::from(OPEN), "each is kept or lost");
+    for measure in ["connect", "client", "handshake", "first_byte"] {
+        assert_latency_count(service, measure, kept);
+    }
+    let coverage = summary.total_coverage().expect("the coverage is stated");
+    assert_eq!(coverage.hits, coverage.packets);
+}
+
 fn agent(lab: &Lab) -> Agent {
     Agent::start(lab.director(), &["-i", "500ms"]).expect("the agent starts")
 }

@@ -13,6 +13,7 @@ use ipvs_observer_tests::{
     director::Lab,
     forwarding::{Forwarding, Path, Replies},
     ipvs_admin,
+    report::Report,
     services::Vip,
     traffic::{self, Server},
     wait,
@@ -33,19 +34,7 @@ fn a_client_that_comes_again_from_its_port_is_measured_again() {
         .expect("the service is added");
     lab.add_server(vip, 1, 1).expect("the server is added");
     let _application = lab.start_server(vip, 1, Duration::ZERO).expect("it starts");
-    // Lets a port of a connection that the client has closed be used again at once.
-    lab.client()
-        .set_sysctl("net/ipv4/tcp_tw_reuse", "1")
-        .expect("it is set");
-    let agent = agent(&lab);
-    for _ in 0..2 {
-        lab.client()
-            .run(|| session(vip.address()))
-            .expect("the session is answered");
-        lab.quiesce().expect("the director becomes idle");
-    }
-
-    let summary = summary(agent);
+    let summary = after_two_sessions(&lab, vip.address());
     let service = summary.service(&vip.name()).expect("it is shown");
     let server = service
         .server(vip.server_address(1))
@@ -58,6 +47,22 @@ fn a_client_that_comes_again_from_its_port_is_measured_again() {
     for counter in ["preexisting", "unanswered", "syn_repeated"] {
         assert_total(server, counter, 0);
     }
+}
+
+/// What the agent shows of two sessions from one port.
+fn after_two_sessions(lab: &Lab, target: SocketAddr) -> Report {
+    // Lets a port of a connection that the client has closed be used again at once.
+    lab.client()
+        .set_sysctl("net/ipv4/tcp_tw_reuse", "1")
+        .expect("it is set");
+    let agent = agent(lab);
+    for _ in 0..2 {
+        lab.client()
+            .run(|| session(target))
+            .expect("the session is answered");
+        lab.quiesce().expect("the director becomes idle");
+    }
+    summary(agent)
 }
 
 /// One session from a port that is always the same.
@@ -97,18 +102,7 @@ fn a_client_that_comes_again_past_the_director_is_measured_again() {
     let target = SocketAddr::new(path.vip.address().ip(), path.port());
     let _application =
         Server::start(lab.server(1), target, Duration::ZERO).expect("the application starts");
-    lab.client()
-        .set_sysctl("net/ipv4/tcp_tw_reuse", "1")
-        .expect("it is set");
-    let agent = agent(&lab);
-    for _ in 0..2 {
-        lab.client()
-            .run(|| session(target))
-            .expect("the session is answered");
-        lab.quiesce().expect("the director becomes idle");
-    }
-
-    let summary = summary(agent);
+    let summary = after_two_sessions(&lab, target);
     let service = summary
         .service(&path.id().to_string())
         .expect("it is shown");

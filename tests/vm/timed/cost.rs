@@ -36,18 +36,19 @@ fn packets_and_connections_cost_no_more_than_promised() {
     let pair = [false, true].map(|is_return| Target::new("ip_vs_nat_xmit", is_return));
 
     let before = Run::of(&load);
-    let empty = Run::with_empty(&load, &probed);
-    let with_pair = Run::with_empty(&load, &[probed.as_slice(), &pair].concat());
-    let default = Run::with_agent(&load, "default");
-    let xmit = Run::with_agent(&load, "+xmit");
-    let after = Run::of(&load);
+    let (empty, with_pair) = amid(
+        || Run::with_empty(&load, &probed),
+        || Run::with_empty(&load, &[probed.as_slice(), &pair].concat()),
+    );
+    let (default, xmit) = amid(
+        || Run::with_agent(&load, "default"),
+        || Run::with_agent(&load, "+xmit"),
+    );
+    let nothing = before.mean(&Run::of(&load));
 
-    // What the lab itself takes changes slowly, so it is measured on both sides.
-    let nothing = f64::midpoint(before.per_packet, after.per_packet);
-    let per_packet = default.per_packet - nothing;
-    let per_empty = empty.per_packet - nothing;
-    let per_connection =
-        default.per_connection - f64::midpoint(before.per_connection, after.per_connection);
+    let per_packet = default.per_packet - nothing.per_packet;
+    let per_empty = empty.per_packet - nothing.per_packet;
+    let per_connection = default.per_connection - nothing.per_connection;
     let beyond = per_connection - default.packets_of_connection * per_packet;
     let forwarding = |run: &Run, than: &Run| (run.per_packet - than.per_packet) * run.per_incoming;
     let (xmit, pair) = (forwarding(&xmit, &default), forwarding(&with_pair, &empty));
@@ -76,6 +77,13 @@ fn packets_and_connections_cost_no_more_than_promised() {
     );
 }
 
+/// The mean of two runs of `outer`, and one of `inner` in between: what the lab itself takes changes slowly.
+fn amid(outer: impl Fn() -> Run, inner: impl FnOnce() -> Run) -> (Run, Run) {
+    let before = outer();
+    let inner = inner();
+    (before.mean(&outer()), inner)
+}
+
 /// What the traffic took, in instructions of the whole machine.
 struct Run {
     /// Of an established connection.
@@ -102,6 +110,18 @@ impl Run {
             per_incoming: float(packets) / float(incoming),
             per_connection: median(&connections.busy_ns) + float(connections.ends_ns) / count,
             packets_of_connection: float(connections.packets) / count,
+        }
+    }
+
+    fn mean(&self, other: &Self) -> Self {
+        Self {
+            per_packet: f64::midpoint(self.per_packet, other.per_packet),
+            per_incoming: f64::midpoint(self.per_incoming, other.per_incoming),
+            per_connection: f64::midpoint(self.per_connection, other.per_connection),
+            packets_of_connection: f64::midpoint(
+                self.packets_of_connection,
+                other.packets_of_connection,
+            ),
         }
     }
 
