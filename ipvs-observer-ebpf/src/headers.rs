@@ -14,6 +14,15 @@ const IP_VS_HDR_ICMP: u32 = 0x2;
 const IPPROTO_ICMPV6: u8 = 58;
 /// Bytes of an IPv6 header without extensions.
 const IPV6_HEADER_BYTES: u32 = 40;
+/// Version and length of an IPv4 header without options, its first byte.
+const PLAIN_IPV4: u8 = 0x45;
+const PLAIN_IPV4_BYTES: u32 = 20;
+
+/// The first bytes of a packet: of almost every one an IPv4 header without options and what is read of the TCP header
+/// behind it, in one read instead of one for each member.
+///
+/// The linear part of a packet is followed by `struct skb_shared_info`, so that a shorter one can be read too.
+type Start = [u8; 36];
 
 /// What is read of a packet's TCP header.
 pub(crate) struct Segment {
@@ -33,19 +42,31 @@ impl Segment {
     pub(crate) fn read(ctx: &ProbeContext) -> Result<Self, Loss> {
         let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
         let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
-        Self::behind(skb, data, network_header_bytes(ctx, data)?)
+        // The kernel's own count, where it passes one.
+        if frozen!(LAYOUT.tcp_transition_has_iph_len) != 0 {
+            return Self::behind(skb, data, ctx.arg(4).ok_or(Loss::Unreadable)?);
+        }
+        let start: Start = read_at(data)?;
+        if start[0] == PLAIN_IPV4 {
+            return Self::of(skb, PLAIN_IPV4_BYTES, [start[32], start[33]]);
+        }
+        Self::behind(skb, data, network_header_bytes(&start)?)
     }
 
     /// Reads the header of the packet `skb` behind so many bytes.
     #[inline(always)]
     fn behind(skb: u64, data: u64, network_bytes: u32) -> Result<Self, Loss> {
-        let (len, data_len) = lengths(skb)?;
         // Data offset and flags are the 13th and 14th byte.
-        let transport = u64::from(network_bytes);
+        let members = read_at(data + u64::from(network_bytes) + 12)?;
+        Self::of(skb, network_bytes, members)
+    }
+
+    #[inline(always)]
+    fn of(skb: u64, network_bytes: u32, [offset, flags]: [u8; 2]) -> Result<Self, Loss> {
+        let (len, data_len) = lengths(skb)?;
         if network_bytes + 20 > len.wrapping_sub(data_len) {
             return Err(Loss::HeaderUnreadable);
         }
-        let [offset, flags]: [u8; 2] = read_at(data + transport + 12)?;
         let header_bytes = u32::from(offset >> 4) * 4;
         Ok(Self {
             flags,
@@ -132,20 +153,15 @@ fn lengths(skb: u64) -> Result<(u32, u32), Loss> {
     Ok((read(skb, len)?, read(skb, data_len)?))
 }
 
-/// The kernel's own count where it passes one; before that it takes IPv6 headers to have no extensions.
+/// Takes IPv6 headers to have no extensions.
 #[inline(always)]
-fn network_header_bytes(ctx: &ProbeContext, data: u64) -> Result<u32, Loss> {
+fn network_header_bytes(start: &Start) -> Result<u32, Loss> {
     /// Of the two, in the first half of the first byte.
     const VERSION_4: u8 = 4;
-    if frozen!(LAYOUT.tcp_transition_has_iph_len) != 0 {
-        return ctx.arg(4).ok_or(Loss::Unreadable);
+    if start[0] >> 4 == VERSION_4 {
+        return Ok(u32::from(start[0] & 0xf) * 4);
     }
-    let [version_and_words]: [u8; 1] = read_at(data)?;
-    if version_and_words >> 4 == VERSION_4 {
-        return Ok(u32::from(version_and_words & 0xf) * 4);
-    }
-    let [next_header]: [u8; 1] = read_at(data + 6)?;
-    if next_header == IPPROTO_TCP {
+    if start[6] == IPPROTO_TCP {
         Ok(IPV6_HEADER_BYTES)
     } else {
         Err(Loss::HeaderUnreadable)
@@ -166,11 +182,11 @@ impl Orphan {
     pub(crate) fn read(skb: u64, family: u32) -> Result<Option<Self>, Loss> {
         let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
         let is_v4 = family == u32::from(AF_INET);
-        let (network_bytes, [protocol]): (u32, [u8; 1]) = if is_v4 {
-            let [version_and_words]: [u8; 1] = read_at(data)?;
-            (u32::from(version_and_words & 0xf) * 4, read_at(data + 9)?)
+        let start: Start = read_at(data)?;
+        let (network_bytes, protocol) = if is_v4 {
+            (u32::from(start[0] & 0xf) * 4, start[9])
         } else {
-            (IPV6_HEADER_BYTES, read_at(data + 6)?)
+            (IPV6_HEADER_BYTES, start[6])
         };
         // Of an ICMP error it is not the packet's own.
         if protocol != IPPROTO_TCP {
@@ -181,7 +197,11 @@ impl Orphan {
             return Err(Loss::HeaderUnreadable);
         }
         let transport = data + u64::from(network_bytes);
-        let [flags]: [u8; 1] = read_at(transport + 13)?;
+        let [flags]: [u8; 1] = if network_bytes == PLAIN_IPV4_BYTES {
+            [start[33]]
+        } else {
+            read_at(transport + 13)?
+        };
         if flags & Segment::SYN != 0 {
             return Ok(None);
         }

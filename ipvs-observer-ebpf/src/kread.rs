@@ -104,11 +104,35 @@ impl Conn {
     /// Of the client's endpoint and the virtual port, to tell connections at one address apart.
     #[inline(always)]
     pub(crate) fn fingerprint(self) -> Result<u32, Loss> {
-        let address: [u32; 4] = read(self.0, frozen!(LAYOUT.conn.caddr.offset))?;
-        let client: u16 = read(self.0, frozen!(LAYOUT.conn.cport.offset))?;
-        let service: u16 = read(self.0, frozen!(LAYOUT.conn.vport.offset))?;
-        let is_v4 = self.family()? == AF_INET;
-        Ok(fingerprint(address, is_v4, client, service))
+        let client = self.client()?;
+        let is_v4 = client.family == AF_INET;
+        Ok(fingerprint(
+            client.address,
+            is_v4,
+            client.port,
+            client.virtual_port,
+        ))
+    }
+
+    /// The members are neighbours up to 6.18, where one read does for all.
+    #[inline(always)]
+    fn client(self) -> Result<ClientEndpoint, Loss> {
+        let [port, virtual_port, family, address] = [
+            frozen!(LAYOUT.conn.cport.offset),
+            frozen!(LAYOUT.conn.vport.offset),
+            frozen!(LAYOUT.conn.af.offset),
+            frozen!(LAYOUT.conn.caddr.offset),
+        ];
+        if virtual_port == port + 4 && family == port + 6 && address == port + 8 {
+            return read(self.0, port);
+        }
+        Ok(ClientEndpoint {
+            port: read(self.0, port)?,
+            server_port: 0,
+            virtual_port: read(self.0, virtual_port)?,
+            family: self.family()?,
+            address: read(self.0, address)?,
+        })
     }
 
     /// By what the fingerprint differs from that which it had before the client's port was known, as `ip_vs_ftp` makes
@@ -156,6 +180,17 @@ impl Conn {
             read(self.0, offset)
         }
     }
+}
+
+/// Of a client, with the port that it came to, as `struct ip_vs_conn` keeps it.
+#[repr(C)]
+struct ClientEndpoint {
+    port: u16,
+    /// Not asked for.
+    server_port: u16,
+    virtual_port: u16,
+    family: u16,
+    address: [u32; 4],
 }
 
 /// `struct ip_vs_dest *`.
