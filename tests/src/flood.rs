@@ -104,7 +104,7 @@ impl Flood {
 }
 
 /// The checksum of a TCP header without payload between two addresses (RFC 9293, 3.1).
-fn checksum(addresses: &[u8], header: &[u8; TCP_HEADER_BYTES]) -> u16 {
+pub(crate) fn checksum(addresses: &[u8], header: &[u8; TCP_HEADER_BYTES]) -> u16 {
     let [addresses, header] = [addresses, header].map(|bytes| bytes.as_chunks::<2>().0);
     let words = addresses.iter().chain(header);
     let words = words.map(|word| u32::from(u16::from_be_bytes(*word)));

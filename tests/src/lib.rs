@@ -10,6 +10,7 @@ pub mod bench;
 pub mod demo;
 pub mod director;
 pub mod everything;
+pub mod extended;
 pub mod farm;
 pub mod flood;
 pub mod forwarding;

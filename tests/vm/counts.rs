@@ -14,6 +14,7 @@ mod firewall_mark;
 mod flood;
 mod forward;
 mod growth;
+mod headers;
 mod icmp;
 mod interrupted;
 mod kernel_agrees;

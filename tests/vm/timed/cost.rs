@@ -20,9 +20,8 @@ const SIZE: Size = Size {
 const MAX_OF_EMPTY: f64 = 2.0;
 /// of what an empty kprobe and kretprobe on the forwarding function take, for `xmit`;
 const MAX_OF_PAIR: f64 = 1.4;
-/// and for a connection without its packets, of which the budget is 12 000: it is held on 6.12 (11 800) and 7.2 (11 400),
-/// and not on 6.18 (12 700), where the length of a packet's headers must be read.
-const MAX_BEYOND_PACKETS: f64 = 13_500.0;
+/// and for a connection without its packets.
+const MAX_BEYOND_PACKETS: f64 = 12_000.0;
 /// What is attached costs more than this.
 const LEAST: f64 = 100.0;
 
