@@ -28,6 +28,7 @@ pub mod rtnetlink;
 pub mod schema;
 pub mod services;
 pub mod synchronisation;
+pub mod tcp_counters;
 pub mod traffic;
 pub mod tunnel;
 pub mod wait;

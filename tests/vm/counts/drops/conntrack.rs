@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_observer::model::id::{DestinationId, ForwardingMethod, Protocol, ServiceId};
-use ipvs_observer_tests::{director::Lab, ipvs_admin, netns::Netns, services::Vip};
+use ipvs_observer_tests::{director::Lab, ipvs_admin, services::Vip, tcp_counters::tcp_counter};
 use socket2::{Domain, Socket, Type};
 
 use super::assert_reasons;
@@ -77,7 +77,7 @@ fn syns_for_a_reused_port_are_dropped_while_conntrack_holds_it(vip: Vip) {
     let server = service.server(vip.server_address(1));
     // A guest that stalls sends more: a SYN whose answer is late, and data that reopens the entry of a port after the
     // client's reset.
-    let sent_again = syns_sent_again(lab.client()).expect("the client counts them");
+    let sent_again = tcp_counter(lab.client(), "TCPSynRetrans").expect("the client counts them");
     assert!(sent_again >= PORTS.len() as u64, "{sent_again} SYNs");
     for row in [service, server.expect("the server is shown")] {
         let passed = row.total("syn_repeated").expect("it is shown");
@@ -85,17 +85,6 @@ fn syns_for_a_reused_port_are_dropped_while_conntrack_holds_it(vip: Vip) {
         assert_total(row, "established", SESSIONS as u64);
         assert_total(row, "scheduled", SESSIONS as u64);
     }
-}
-
-/// What the kernel of the client says of its SYNs (`TCPSynRetrans`, 3.15 and later).
-fn syns_sent_again(client: &Netns) -> Result<u64> {
-    let file = client.proc_net("netstat")?;
-    let mut rows = file.lines().filter(|line| line.starts_with("TcpExt:"));
-    let (names, values) = (rows.next().unwrap_or(""), rows.next().unwrap_or(""));
-    let mut columns = names.split(' ').zip(values.split(' '));
-    let column = columns.find(|(name, _)| *name == "TCPSynRetrans");
-    let (_, value) = column.context("no TCPSynRetrans in /proc/net/netstat")?;
-    Ok(value.parse()?)
 }
 
 /// A service that makes IPVS ask netfilter to track the connections of the namespace.
