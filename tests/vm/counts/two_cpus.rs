@@ -17,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use crate::fixture::{Balanced, MEASURES, agent, assert_latency_count, assert_total, summary};
 
 const VIP: Vip = Vip::V4;
-const CONNECTIONS: u32 = 1000;
+const CONNECTIONS: u32 = 200;
 
 #[cfg_attr(feature = "vm", test)]
 fn an_ack_and_a_request_on_two_cpus_establish_a_connection_once() {
