@@ -40,3 +40,13 @@ pub const CHUNK_SLOTS: u32 = 64;
 pub const MAX_CHUNKS: u32 = 1024;
 /// The slot of the host itself.
 pub const HOST_SLOT: u32 = 0;
+/// Calls that can be under way at the same time, of those that are paired by a hash map.
+pub const ENTRIES_PLACES: u32 = 4096;
+/// Bytes of what is remembered of such a call, with its key.
+pub const ENTRY_BYTES: usize = 32;
+/// Packets that can be on their way to being dropped at the same time.
+pub const FOUND_PLACES: u32 = 1024;
+/// Bytes of one of them, with its key.
+pub const FOUND_BYTES: usize = 16;
+/// Bytes of the frames of one CPU.
+pub const FRAMES_BYTES: usize = 1560;

@@ -1,7 +1,8 @@
 //! Live counters: what the kernel counts per CPU, of which netlink repeats a copy that is up to two seconds old.
 //!
 //! The programs run while the kernel writes a service or destination into the answer to a dump, and do nothing unless
-//! the agent itself asked for it. They cost packets nothing.
+//! the agent itself asked for it. They cost packets nothing, but where an interrupt brings one while they run, the packet's
+//! probes are missed, and that is counted.
 
 use aya_ebpf::{
     bindings::bpf_pidns_info, helpers::bpf_get_ns_current_pid_tgid, macros::kprobe,

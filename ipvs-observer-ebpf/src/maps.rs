@@ -11,7 +11,8 @@ use aya_ebpf::{
 };
 use ipvs_observer_common::{
     Bucket, Coarse, Control, Counters, CpuBlock, Ended, Fine, LIVE_ENTRIES, LiveEntry, Medium,
-    ServerKey, Swept, maps::MAX_CHUNKS,
+    ServerKey, Swept,
+    maps::{ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES, MAX_CHUNKS},
 };
 
 use crate::{frames::CpuFrames, pairing::Entry};
@@ -23,6 +24,11 @@ const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 /// A chunk of elements of `N` words. Before 6.2 the kernel takes chunks only if their template is not declared to hold
 /// a structure (`timer_off` in `bpf_map_meta_equal`), since the agent's own arrays are declared to hold nothing.
 pub(crate) type Chunk<const N: usize> = btf_maps::Array<[u64; N], 1, INNER>;
+
+// What the agent says that they take.
+const _: () = assert!(size_of::<u64>() + size_of::<Entry>() == ENTRY_BYTES);
+const _: () = assert!(2 * size_of::<u64>() == FOUND_BYTES);
+const _: () = assert!(size_of::<CpuFrames>() == FRAMES_BYTES);
 
 const fn words<T>() -> usize {
     size_of::<T>() / size_of::<u64>()
@@ -70,11 +76,11 @@ pub(crate) static CONNECTIONS: Array<Bucket> = Array::with_max_entries(1, 0);
 
 /// Calls that have not returned: at most one for each task and interrupt level that is inside a function that is paired.
 #[map]
-pub(crate) static ENTRIES: HashMap<u64, Entry> = HashMap::with_max_entries(4096, 0);
+pub(crate) static ENTRIES: HashMap<u64, Entry> = HashMap::with_max_entries(ENTRIES_PLACES, 0);
 
 /// Services found for packets of which it is not known yet what becomes; by the stack that they are on.
 #[map]
-pub(crate) static FOUND: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+pub(crate) static FOUND: LruHashMap<u64, u64> = LruHashMap::with_max_entries(FOUND_PLACES, 0);
 
 /// CPUs that may run.
 #[map]

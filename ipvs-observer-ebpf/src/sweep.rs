@@ -1,7 +1,8 @@
 //! Sweeps over all connections: the kernel shows each to the agent, which reads the file of connections and throws the
 //! text away.
 //!
-//! The program does nothing unless the agent itself reads. It costs packets nothing.
+//! The program does nothing unless the agent itself reads. It costs packets nothing, but where
+//! an interrupt brings one while it runs, the packet's probes are missed, and that is counted.
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use ipvs_observer_common::{Connection, Loss, SYN_RECV, Swept, TCP_STATES, phase};

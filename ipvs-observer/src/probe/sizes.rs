@@ -5,8 +5,11 @@
 
 use ipvs_observer_common::{
     BUCKET_PLACES, Bucket, COARSEST_GROUPING_BITS, Counters, CpuBlock, ENDED_PLACES, Ended,
-    FINEST_GROUPING_BITS, ServerKey, Summary, Swept, buckets,
-    maps::{CHUNK_SLOTS, MAX_CHUNKS},
+    FINEST_GROUPING_BITS, LIVE_ENTRIES, LiveEntry, ServerKey, Summary, Swept, buckets,
+    maps::{
+        CHUNK_SLOTS, ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES,
+        MAX_CHUNKS,
+    },
 };
 
 use crate::model::memory::Memory;
@@ -141,8 +144,12 @@ impl Sizes {
 
     /// Bytes that depend on neither servers nor connections.
     fn fixed_bytes(&self) -> u64 {
-        let cpus = size_of::<CpuBlock>() as u64 * u64::from(self.cpus);
-        cpus + size_of::<Ended>() as u64 * u64::from(self.ended)
+        let cpu = (size_of::<CpuBlock>() + FRAMES_BYTES) as u64;
+        let live = size_of::<LiveEntry>() as u64 * u64::from(LIVE_ENTRIES);
+        let ended = size_of::<Ended>() as u64 * u64::from(self.ended);
+        let entries = hash_bytes(ENTRIES_PLACES, ENTRY_BYTES);
+        let found = hash_bytes(FOUND_PLACES, FOUND_BYTES);
+        cpu * u64::from(self.cpus) + live + ended + entries + found
     }
 
     /// Bytes of all maps from the start.
@@ -178,6 +185,11 @@ impl Sizes {
 
 /// One place of so many is used when records are as many as asked for (see `best_place` of the programs).
 const PLACES_PER_CONNECTION: u64 = 2;
+
+/// Bytes of a hash map whose places, with key and value of so many bytes, are a power of two.
+fn hash_bytes(places: u32, bytes: usize) -> u64 {
+    u64::from(places) * (HASH_ELEMENT_BYTES + HASH_BUCKET_BYTES + bytes as u64)
+}
 
 fn buckets_for(connections: u32) -> u32 {
     let places = u64::from(connections) * PLACES_PER_CONNECTION;
