@@ -26,7 +26,7 @@ const QUICK_PASSES: usize = 1;
 
 const SIZE: Size = Size {
     connections: 400,
-    kept_alive: 32,
+    kept_alive: 128,
 };
 
 /// The function that forwards what is measured here.

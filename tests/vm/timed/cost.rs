@@ -13,7 +13,7 @@ use crate::fixture::summary;
 
 const SIZE: Size = Size {
     connections: 150,
-    kept_alive: 24,
+    kept_alive: 96,
 };
 
 /// The budgets: of what an empty kprobe on the same function takes, for a packet of an established connection;

@@ -22,7 +22,7 @@ pub(super) const SECTION: Section = Section {
             and one at the return of `ip_vs_nat_xmit`. bpftrace runs a script of kprobes \
             (`tests/src/bench/cost/tracer.rs`) that collects the default measures by real server, \
             in buckets of powers of two, and counts nothing else. *A packet* is one of an \
-            established connection, in either direction: 100 requests on each of 32 connections \
+            established connection, in either direction: 100 requests on each of 128 connections \
             that are kept alive, of which the one in the middle is told. *A connection* is one of \
             one request, which the client ends by a reset, from its SYN until IPVS has freed it \
             10 s later: the one in the middle of 400, and its part of the end of all, which a \
