@@ -5,7 +5,7 @@
 
 use ipvs_observer_common::{
     BUCKET_PLACES, Bucket, COARSEST_GROUPING_BITS, Counters, CpuBlock, ENDED_PLACES, Ended,
-    FINEST_GROUPING_BITS, LIVE_ENTRIES, LiveEntry, ServerKey, Summary, Swept, buckets,
+    FINEST_GROUPING_BITS, LIVE_ENTRIES, LiveEntry, ServerKey, Summary, Swept, Trace, buckets,
     maps::{
         CHUNK_SLOTS, ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES,
         MAX_CHUNKS,
@@ -27,6 +27,8 @@ pub(super) struct Limits {
     pub measures: u32,
     /// Services and real servers in the table.
     pub configured: usize,
+    /// Whether a stream needs more of each connection.
+    pub is_traced: bool,
 }
 
 /// What the maps hold.
@@ -48,6 +50,8 @@ pub(super) struct Sizes {
     pub buckets: u32,
     /// Connections remembered after their end.
     pub ended: u32,
+    /// Connections of which a stream keeps more; 1 without a stream.
+    pub traces: u32,
 }
 
 /// Slots beyond the table, for servers that come between two ticks and for the host itself.
@@ -56,6 +60,9 @@ const RESERVE: u64 = 32;
 const HASH_ELEMENT_BYTES: u64 = 48;
 /// Bytes of a bucket of a hash map (`struct bucket` in `kernel/bpf/hashtab.c`), one for each element or more.
 const HASH_BUCKET_BYTES: u64 = 16;
+
+/// What a connection takes in the map of a stream, with its key.
+const TRACE_BYTES: u64 = HASH_ELEMENT_BYTES + HASH_BUCKET_BYTES + 8 + size_of::<Trace>() as u64;
 
 impl Sizes {
     /// What is best within `limits`.
@@ -69,12 +76,18 @@ impl Sizes {
             max_chunks: 1,
             buckets: buckets_for(limits.connections),
             ended: if limits.measures > 0 { ENDED_PLACES } else { 1 },
+            traces: 1,
         };
         // Records leave at least half of the memory to what is measured.
-        let most = limits.memory_bytes / 2 / size_of::<Bucket>() as u64;
+        let per_bucket = (BUCKET_PLACES as u64 / PLACES_PER_CONNECTION) * TRACE_BYTES;
+        let traced = if limits.is_traced { per_bucket } else { 0 };
+        let most = limits.memory_bytes / 2 / (size_of::<Bucket>() as u64 + traced);
         sizes.buckets = u32::try_from(most)
             .unwrap_or(u32::MAX)
             .clamp(1, sizes.buckets);
+        if limits.is_traced {
+            sizes.traces = sizes.connections().max(1);
+        }
         let budget = limits
             .memory_bytes
             .saturating_sub(sizes.record_bytes() + sizes.fixed_bytes());
@@ -133,7 +146,12 @@ impl Sizes {
 
     /// Bytes of the records of connections.
     pub(super) fn record_bytes(&self) -> u64 {
-        u64::from(self.buckets) * size_of::<Bucket>() as u64
+        let traces = if self.traces > 1 {
+            u64::from(self.traces) * TRACE_BYTES
+        } else {
+            0
+        };
+        u64::from(self.buckets) * size_of::<Bucket>() as u64 + traces
     }
 
     /// Connections of which none is turned away.
@@ -214,6 +232,7 @@ mod tests {
             cpus,
             measures: 6,
             configured,
+            is_traced: false,
         }
     }
 
@@ -244,6 +263,17 @@ mod tests {
             "{}",
             sizes.record_bytes()
         );
+    }
+
+    #[test]
+    fn what_a_stream_keeps_of_connections_is_part_of_their_memory() {
+        let sizes = Sizes::choose(&Limits {
+            is_traced: true,
+            ..limits(10, 2)
+        });
+        assert_eq!(sizes.traces, sizes.connections());
+        assert!(sizes.record_bytes() <= 128 * MIB, "{sizes:?}");
+        assert!(sizes.connections() > 400_000, "{sizes:?}");
     }
 
     #[test]
