@@ -46,7 +46,17 @@ pub(crate) fn advance(
     match (phase, from_client) {
         (phase::NEW, true) => first_packet(record, segment, now_ns),
         (phase::SYN, false) => answer(conn, record, segment, now_ns),
-        (phase::SYN | phase::SYN_ACK, true) => client_answer(conn, record, phase, segment, now_ns),
+        (phase::SYN | phase::SYN_ACK, true) if segment.is_syn() => {
+            stream::syn_repeated(conn);
+            count(record.slot, Event::SynRepeated)
+        }
+        (phase::SYN | phase::SYN_ACK, true) if segment.is_reset() => {
+            record.phase = phase::DONE;
+            Ok(())
+        }
+        (phase::SYN | phase::SYN_ACK, true) => {
+            client_answer(conn, record, phase, segment.payload_bytes > 0, now_ns)
+        }
         (phase::REQUEST, true) if segment.payload_bytes > 0 => {
             request(record, now_ns);
             Ok(())
@@ -115,27 +125,19 @@ pub(crate) fn refused(conn: Conn, record: &mut Connection, phase: u32) -> Result
     }
 }
 
-/// What the client sends after its SYN; without a return path this is the first that is seen of the handshake's end.
+/// What the client sends after its SYN and is neither another one nor a reset; without a return path this is the first
+/// that is seen of the handshake's end.
 ///
 /// The ACK and the request that follows it can be here at the same time, and either completes the handshake.
 fn client_answer(
     conn: Conn,
     record: &mut Connection,
     phase: u32,
-    segment: &Segment,
+    has_payload: bool,
     now_ns: u64,
 ) -> Result<(), Loss> {
-    if segment.is_syn() {
-        stream::syn_repeated(conn);
-        return count(record.slot, Event::SynRepeated);
-    }
-    if segment.is_reset() {
-        record.phase = phase::DONE;
-        return Ok(());
-    }
     let has_return_path = phase == phase::SYN_ACK;
     let syn_ack_ns = record.mark_ns;
-    let has_payload = segment.payload_bytes > 0;
     let next = if !has_return_path {
         phase::DONE
     } else if record.flags & Connection::DATA_IN_SYN != 0 {
