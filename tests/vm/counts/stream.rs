@@ -231,13 +231,12 @@ fn a_handshake_that_nobody_completes_and_a_packet_without_a_server_are_told() {
 
 #[cfg_attr(feature = "vm", test)]
 fn what_no_filter_wants_makes_no_record_and_is_counted() {
-    const FOREIGN: u32 = 200;
+    const FOREIGN: u32 = 60;
     let vip = Vip::V4;
     let balanced = Balanced::new(vip, SERVERS);
     let other = vip.server_address(1).to_string();
     for filter in [
         ["--client", "10.1.0.3/32"],
-        ["--client", "2001:db8::/32"],
         ["--protocol", "udp,sctp"],
         ["--outcome", "expired"],
     ] {
@@ -252,7 +251,6 @@ fn what_no_filter_wants_makes_no_record_and_is_counted() {
     }
     for (filter, wanted) in [
         (["--client", "10.1.0.0/24"], SESSIONS),
-        (["-t", "10.9.0.1:*"], SESSIONS),
         (["-r", &other], SESSIONS / 2),
         (["--outcome", "finished,expired"], SESSIONS),
     ] {
@@ -269,7 +267,7 @@ fn what_no_filter_wants_makes_no_record_and_is_counted() {
 
 #[cfg_attr(feature = "vm", test)]
 fn a_sample_has_the_connections_that_the_published_hash_says() {
-    const MANY: u32 = 40;
+    const MANY: u32 = 20;
     let balanced = Balanced::new(Vip::V4, SERVERS);
     let all = stream(&balanced.lab, &["--events", "closed"]);
     let sampled = stream(&balanced.lab, &["--events", "closed", "--sample", "1/3"]);
@@ -322,7 +320,7 @@ fn a_stage_that_is_slow_is_told_and_so_are_its_connections_alone() {
 
 #[cfg_attr(feature = "vm", test)]
 fn a_stopped_reader_loses_events_and_knows_how_many_and_where() {
-    const MANY: u32 = 200;
+    const MANY: u32 = 110;
     let balanced = Balanced::new(Vip::V4, SERVERS);
     // Room for 264 events.
     let mut agent = stream(
@@ -361,7 +359,7 @@ fn a_stopped_reader_loses_events_and_knows_how_many_and_where() {
 #[cfg_attr(feature = "vm", test)]
 fn a_burst_with_all_events_loses_nothing() {
     const CLIENTS: u32 = 4;
-    const EACH: u32 = 250;
+    const EACH: u32 = 60;
     let balanced = Balanced::new(Vip::V4, SERVERS);
     let agent = stream(&balanced.lab, &["--events", "all"]);
     thread::scope(|scope| {
