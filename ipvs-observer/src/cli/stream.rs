@@ -19,7 +19,7 @@ pub struct StreamArguments {
     /// End after so many events.
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<u64>,
-    /// Only clients of this prefix, as 192.0.2.0/24 or 2001:db8::/32; can be given several times.
+    /// Only clients of this prefix, as `192.0.2.0/24` or `2001:db8::/32`; can be given several times.
     #[arg(long, value_name = "PREFIX")]
     pub client: Vec<String>,
     /// Only these protocols, separated by commas: tcp, udp, sctp.

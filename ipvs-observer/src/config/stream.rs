@@ -197,8 +197,8 @@ fn endings(list: Option<&str>) -> Result<Vec<Ending>, ConfigError> {
 }
 
 fn protocols(list: Option<&str>) -> Result<u32, ConfigError> {
-    let names = list.iter().flat_map(|list| list.split(',')).map(str::trim);
-    names.fold(Ok(0), |bits, name| {
+    let mut names = list.iter().flat_map(|list| list.split(',')).map(str::trim);
+    names.try_fold(0, |bits, name| {
         let protocol = match name {
             "tcp" => Protocol::TCP,
             "udp" => Protocol::UDP,
@@ -208,7 +208,7 @@ fn protocols(list: Option<&str>) -> Result<u32, ConfigError> {
                 return Err(ConfigError::Name("protocol", name.to_owned(), names));
             }
         };
-        Ok(bits? | protocol_bit(protocol.0))
+        Ok(bits | protocol_bit(protocol.0))
     })
 }
 
@@ -233,9 +233,11 @@ fn network(text: &str) -> Result<ClientNetwork, ConfigError> {
     let (address, bits) = text
         .split_once('/')
         .map_or((text, None), |(a, b)| (a, Some(b)));
-    let address: IpAddr = address.parse().map_err(|_| refused())?;
+    let address: IpAddr = address.parse().map_err(|_error| refused())?;
     let all = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.map_or(Ok(all), str::parse).map_err(|_| refused())?;
+    let bits = bits
+        .map_or(Ok(all), str::parse)
+        .map_err(|_error| refused())?;
     if bits > all {
         return Err(refused());
     }
@@ -257,7 +259,7 @@ fn buffer(text: Option<&str>) -> Result<u32, ConfigError> {
     let bytes = wanted
         .clamp(SMALLEST_BUFFER_BYTES, LARGEST_BUFFER_BYTES)
         .next_power_of_two();
-    u32::try_from(bytes).map_err(|_| ConfigError::Size(text.unwrap_or_default().to_owned()))
+    u32::try_from(bytes).map_err(|_error| ConfigError::Size(text.unwrap_or_default().to_owned()))
 }
 
 #[cfg(test)]

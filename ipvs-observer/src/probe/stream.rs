@@ -80,7 +80,7 @@ impl Events {
     /// The next event that is whole; `None` if there is none now.
     ///
     /// One of a newer kind than this program knows cannot be, since the programs are its own.
-    pub fn next(&mut self) -> Option<ConnectionEvent> {
+    pub fn take(&mut self) -> Option<ConnectionEvent> {
         loop {
             let record = self.ring.next()?;
             if let Some(event) = decode::event(&record) {

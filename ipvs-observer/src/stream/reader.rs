@@ -25,6 +25,8 @@ use crate::{
 const CHUNK_BYTES: usize = 1 << 16;
 /// Changes of the table that may wait for a slow reader.
 const WAITING_CHANGES: usize = 1024;
+/// The longest that the thread does not see that it shall end.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The longest line.
 const LINE_BYTES: usize = 1 << 11;
 
@@ -169,14 +171,14 @@ impl Carrier {
             if !self.drain(stdout)? || is_last || self.left == 0 {
                 return Ok(());
             }
-            self.events.wait(latency)?;
+            self.events.wait(latency.min(LONGEST_WAIT))?;
         }
     }
 
     /// Writes everything that waits; `false` if nobody reads any more.
     fn drain(&mut self, stdout: &mut impl Write) -> io::Result<bool> {
         while self.left > 0
-            && let Some(event) = self.events.next()
+            && let Some(event) = self.events.take()
         {
             self.tell_lost(event.cpu, event.lost, event.at_ns);
             self.lines.event(&event, self.sequence, &mut self.out);

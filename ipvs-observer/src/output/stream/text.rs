@@ -115,7 +115,7 @@ impl std::fmt::Display for Time {
         let time = Duration::from_nanos(self.0);
         match self.0 {
             0..1_000 => write!(f, "{time:?}"),
-            1_000..1_000_000 => write!(f, "{:.1?}", time),
+            1_000..1_000_000 => write!(f, "{time:.1?}"),
             _ => write!(f, "{time:.2?}"),
         }
     }
