@@ -42,7 +42,7 @@ impl LiveProbes {
             cpus: possible_cpus()?,
             measures: 0,
             configured: 0,
-            is_traced: false,
+            stream_bytes: None,
         });
         let mut plan = Plan::live(resolved);
         request.restrict(&mut plan);

@@ -20,9 +20,6 @@ use super::{
 };
 use crate::{config::Wanted, model::split::OwnCost};
 
-/// A page, of which the kernel makes a ring buffer at least.
-const SMALLEST_RING_BYTES: u32 = 4096;
-
 /// The programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvs-observer-ebpf"));
 
@@ -45,12 +42,11 @@ impl Loaded {
     ) -> Result<Self, LoadError> {
         let log_level = if with_log { u8::from(WANTED) } else { 0 };
         let stream_settings = wanted.map(stream::settings).unwrap_or_default();
-        let buffer_bytes = wanted.map_or(SMALLEST_RING_BYTES, |wanted| wanted.buffer_bytes);
         let mut ebpf = EbpfLoader::new()
             .override_global(maps::LAYOUT, layout, true)
             .override_global(maps::SETTINGS, &settings, true)
             .override_global(maps::STREAM, &stream_settings, true)
-            .map_max_entries(maps::EVENTS, buffer_bytes)
+            .map_max_entries(maps::EVENTS, sizes.ring_bytes)
             .map_max_entries(maps::TRACES, sizes.traces)
             .map_max_entries(maps::STREAM_COUNTS, sizes.cpus)
             .override_global(aya_log::LEVEL, &log_level, true)

@@ -152,7 +152,7 @@ impl Probes {
             cpus: possible_cpus()?,
             measures: u32::try_from(measures.len()).unwrap_or(u32::MAX),
             configured: request.configured,
-            is_traced: request.stream.is_some(),
+            stream_bytes: request.stream.as_ref().map(|wanted| wanted.buffer_bytes),
         });
         let settings = request.live.settings(request.netns, &sizes, &measures);
         let mut loaded = Loaded::new(

@@ -5,7 +5,8 @@
 
 use ipvs_observer_common::{
     BUCKET_PLACES, Bucket, COARSEST_GROUPING_BITS, Counters, CpuBlock, ENDED_PLACES, Ended,
-    FINEST_GROUPING_BITS, LIVE_ENTRIES, LiveEntry, ServerKey, Summary, Swept, Trace, buckets,
+    FINEST_GROUPING_BITS, LIVE_ENTRIES, LiveEntry, ServerKey, StreamCounts, Summary, Swept, Trace,
+    buckets,
     maps::{
         CHUNK_SLOTS, ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES,
         MAX_CHUNKS,
@@ -27,8 +28,8 @@ pub(super) struct Limits {
     pub measures: u32,
     /// Services and real servers in the table.
     pub configured: usize,
-    /// Whether a stream needs more of each connection.
-    pub is_traced: bool,
+    /// Bytes of the ring buffer of a stream, which keeps more of each connection; `None` without a stream.
+    pub stream_bytes: Option<u32>,
 }
 
 /// What the maps hold.
@@ -52,6 +53,8 @@ pub(super) struct Sizes {
     pub ended: u32,
     /// Connections of which a stream keeps more; 1 without a stream.
     pub traces: u32,
+    /// Bytes of the ring buffer: a page without a stream.
+    pub ring_bytes: u32,
 }
 
 /// Slots beyond the table, for servers that come between two ticks and for the host itself.
@@ -61,6 +64,8 @@ const HASH_ELEMENT_BYTES: u64 = 48;
 /// Bytes of a bucket of a hash map (`struct bucket` in `kernel/bpf/hashtab.c`), one for each element or more.
 const HASH_BUCKET_BYTES: u64 = 16;
 
+/// A page, of which the kernel makes a ring buffer at least.
+const SMALLEST_RING_BYTES: u32 = 4096;
 /// What a connection takes in the map of a stream, with its key.
 const TRACE_BYTES: u64 = HASH_ELEMENT_BYTES + HASH_BUCKET_BYTES + 8 + size_of::<Trace>() as u64;
 
@@ -77,15 +82,16 @@ impl Sizes {
             buckets: buckets_for(limits.connections),
             ended: if limits.measures > 0 { ENDED_PLACES } else { 1 },
             traces: 1,
+            ring_bytes: limits.stream_bytes.unwrap_or(SMALLEST_RING_BYTES),
         };
         // Records leave at least half of the memory to what is measured.
         let per_bucket = (BUCKET_PLACES as u64 / PLACES_PER_CONNECTION) * TRACE_BYTES;
-        let traced = if limits.is_traced { per_bucket } else { 0 };
+        let traced = limits.stream_bytes.map_or(0, |_| per_bucket);
         let most = limits.memory_bytes / 2 / (size_of::<Bucket>() as u64 + traced);
         sizes.buckets = u32::try_from(most)
             .unwrap_or(u32::MAX)
             .clamp(1, sizes.buckets);
-        if limits.is_traced {
+        if limits.stream_bytes.is_some() {
             sizes.traces = sizes.connections().max(1);
         }
         let budget = limits
@@ -162,12 +168,13 @@ impl Sizes {
 
     /// Bytes that depend on neither servers nor connections.
     fn fixed_bytes(&self) -> u64 {
-        let cpu = (size_of::<CpuBlock>() + FRAMES_BYTES) as u64;
+        let cpu = (size_of::<CpuBlock>() + FRAMES_BYTES + size_of::<StreamCounts>()) as u64;
         let live = size_of::<LiveEntry>() as u64 * u64::from(LIVE_ENTRIES);
         let ended = size_of::<Ended>() as u64 * u64::from(self.ended);
         let entries = hash_bytes(ENTRIES_PLACES, ENTRY_BYTES);
         let found = hash_bytes(FOUND_PLACES, FOUND_BYTES);
-        cpu * u64::from(self.cpus) + live + ended + entries + found
+        let ring = u64::from(self.ring_bytes);
+        cpu * u64::from(self.cpus) + live + ended + entries + found + ring
     }
 
     /// Bytes of all maps from the start.
@@ -232,7 +239,7 @@ mod tests {
             cpus,
             measures: 6,
             configured,
-            is_traced: false,
+            stream_bytes: None,
         }
     }
 
@@ -268,7 +275,7 @@ mod tests {
     #[test]
     fn what_a_stream_keeps_of_connections_is_part_of_their_memory() {
         let sizes = Sizes::choose(&Limits {
-            is_traced: true,
+            stream_bytes: Some(8 << 20),
             ..limits(10, 2)
         });
         assert_eq!(sizes.traces, sizes.connections());
