@@ -49,6 +49,8 @@ impl Connection {
     pub const DATA_IN_SYN: u8 = 2;
     /// It was not answered yet: its record makes room for a newer one where there is none.
     pub const HALF_OPEN: u8 = 4;
+    /// A stream has told of its end already.
+    pub const TOLD: u8 = 8;
 
     /// The record of a connection that has seen no packet yet.
     pub const fn fresh(slot: u32, fingerprint: u32) -> Self {

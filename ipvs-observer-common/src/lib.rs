@@ -18,6 +18,7 @@ mod live;
 pub mod maps;
 mod measure;
 mod settings;
+mod stream;
 mod sweep;
 
 pub use block::{Coarse, Control, CpuBlock, Extremes, Fine, Histogram, Loss, Medium, Summary};
@@ -32,4 +33,8 @@ pub use layout::{
 pub use live::{LIVE_ENTRIES, LiveEntry};
 pub use measure::Measure;
 pub use settings::{OFF, Settings};
+pub use stream::{
+    ClientPrefix, Ending, EventKind, PATTERNS, Pattern, STAGES, StreamCounts, StreamEvent,
+    StreamLoss, StreamSettings, Trace, protocol_bit, sample_hash,
+};
 pub use sweep::{SYN_RECV, Swept, TCP_STATE_NAMES, TCP_STATES};

@@ -30,6 +30,14 @@ pub const LIVE: &str = "LIVE";
 pub const ENDED: &str = "ENDED";
 /// [`crate::Swept`] of each slot, mapped by the agent.
 pub const SWEPT: &str = "SWEPT";
+/// The ring buffer of [`crate::StreamEvent`].
+pub const EVENTS: &str = "EVENTS";
+/// [`crate::Trace`] of each `struct ip_vs_conn` that a stream wants, by its address.
+pub const TRACES: &str = "TRACES";
+/// [`crate::StreamCounts`] of each CPU, mapped by the agent.
+pub const STREAM_COUNTS: &str = "STREAM_COUNTS";
+/// The global with the [`crate::StreamSettings`].
+pub const STREAM: &str = "STREAM";
 /// The global with the [`crate::Settings`].
 pub const SETTINGS: &str = "SETTINGS";
 /// The global with the [`crate::Layout`].

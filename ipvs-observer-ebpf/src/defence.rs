@@ -64,5 +64,5 @@ fn try_outcome(ctx: &RetProbeContext) -> Result<(), Loss> {
     if ctx.ret::<u32>() != 0 {
         return Ok(());
     }
-    count_for_service(Service(service), Event::Defence)
+    count_for_service(Service(service), 0, Event::Defence)
 }

@@ -13,6 +13,7 @@ use crate::{
     life::count_for_connection,
     pairing::{enter, leave},
     record::{count, settle, take_newest},
+    stream,
 };
 
 /// `void ip_vs_conn_expire_now(struct ip_vs_conn *cp)`, 5.16 to 7.2.
@@ -100,6 +101,7 @@ fn kfree_skb(ctx: RawTracePointContext) -> i32 {
     if let Some(slot) = take_newest(ctx.arg(0))
         && is_of_ip_vs(ctx.arg(1))
     {
+        stream::dropped(stream::newest_conn(), 0, slot, Event::Unroutable);
         let _ = count(slot, Event::Unroutable);
     }
     0

@@ -6,8 +6,8 @@
 use core::sync::atomic::AtomicU64;
 
 use ipvs_observer_common::{
-    ConnLayout, DestLayout, Field, Layout, ServiceLayout, Settings, SkbLayout, StatsLayout,
-    StatusLayout,
+    ClientPrefix, ConnLayout, DestLayout, Field, Layout, PATTERNS, Pattern, STAGES, ServiceLayout,
+    Settings, SkbLayout, StatsLayout, StatusLayout, StreamSettings,
 };
 
 const UNSET: Field = Field { offset: 0, size: 0 };
@@ -91,6 +91,37 @@ pub(crate) static SETTINGS: Settings = Settings {
     buckets: 0,
     reserved: 0,
     positions: [0; 16],
+};
+
+const NO_PATTERN: Pattern = Pattern {
+    address: [0; 4],
+    firewall_mark: 0,
+    family: 0,
+    protocol: 0,
+    port: 0,
+    ports: 0,
+};
+
+/// What a stream asks for.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM: StreamSettings = StreamSettings {
+    slower_than_ns: [0; STAGES],
+    watermark_bytes: 0,
+    kinds: 0,
+    endings: 0,
+    sample: 0,
+    is_slow_only: 0,
+    protocols: 0,
+    clients: 0,
+    services: 0,
+    servers: 0,
+    client: [ClientPrefix {
+        address: [0; 4],
+        mask: [0; 4],
+    }; PATTERNS],
+    client_family: [0; PATTERNS],
+    service: [NO_PATTERN; PATTERNS],
+    server: [NO_PATTERN; PATTERNS],
 };
 
 /// Never written, but not frozen either, so that the verifier takes it for any number.

@@ -138,6 +138,12 @@ pub(crate) fn is_unreachable(skb: u64, is_v6: bool) -> Result<bool, Loss> {
     Ok(kind == ICMP_DEST_UNREACH && code != ICMP_FRAG_NEEDED)
 }
 
+/// Bytes of the packet `skb`, with its network header.
+#[inline(always)]
+pub(crate) fn packet_bytes(skb: u64) -> Result<u32, Loss> {
+    read(skb, frozen!(LAYOUT.skb.len.offset))
+}
+
 /// Bytes of the packet `skb`, and how many of them do not lie in its linear part.
 #[inline(always)]
 fn lengths(skb: u64) -> Result<(u32, u32), Loss> {

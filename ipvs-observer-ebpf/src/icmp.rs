@@ -41,5 +41,5 @@ fn try_nat_icmp(ctx: &ProbeContext, is_v6: bool) -> Result<(), Loss> {
     if record.phase != unanswered || !is_unreachable(skb, is_v6)? {
         return Ok(());
     }
-    refused(record, unanswered)
+    refused(conn, record, unanswered)
 }

@@ -29,6 +29,8 @@ pub(crate) const IP_VS_TCP_S_TIME_WAIT: u16 = 5;
 pub(crate) const IP_VS_TCP_S_CLOSE: u16 = 6;
 /// `IP_VS_TCP_S_CLOSE_WAIT` of `include/net/ip_vs.h`.
 pub(crate) const IP_VS_TCP_S_CLOSE_WAIT: u16 = 7;
+/// `IP_VS_TCP_S_LAST_ACK` of `include/net/ip_vs.h`.
+pub(crate) const IP_VS_TCP_S_LAST_ACK: u16 = 8;
 /// `IP_VS_CONN_F_FWD_MASK` of the uapi header `ip_vs.h`: the forwarding method.
 const IP_VS_CONN_F_FWD_MASK: u32 = 0x7;
 /// `IP_VS_CONN_F_BYPASS` of the uapi header `ip_vs.h`: sent to where it was going, without a real server.
@@ -47,6 +49,8 @@ const MAX_CPUS: u32 = 8192;
 
 /// `AF_INET` of `include/linux/socket.h`.
 pub(crate) const AF_INET: u16 = 2;
+/// `AF_INET6` of `include/linux/socket.h`.
+const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP` of the uapi header `in.h`.
 pub(crate) const IPPROTO_TCP: u8 = 6;
 
@@ -135,6 +139,31 @@ impl Conn {
         })
     }
 
+    /// Who speaks to whom by what.
+    #[inline(always)]
+    pub(crate) fn peer(self) -> Result<Peer, Loss> {
+        let client = self.client()?;
+        let [a, b, c, d] = client.address;
+        // Of an IPv4 address the other words are not written.
+        let kept = if client.family == AF_INET {
+            0
+        } else {
+            u32::MAX
+        };
+        Ok(Peer {
+            address: [a, b & kept, c & kept, d & kept],
+            family: client.family,
+            port: client.port,
+            protocol: read(self.0, frozen!(LAYOUT.conn.protocol.offset))?,
+        })
+    }
+
+    /// Its forwarding method, as `IP_VS_CONN_F_FWD_MASK` numbers it.
+    #[inline(always)]
+    pub(crate) fn method(self) -> Result<u8, Loss> {
+        Ok((self.flags()? & IP_VS_CONN_F_FWD_MASK) as u8)
+    }
+
     /// By what the fingerprint differs from that which it had before the client's port was known, as `ip_vs_ftp` makes
     /// connections of which the first packet tells the port (`IP_VS_CONN_F_NO_CPORT`).
     #[inline(always)]
@@ -179,6 +208,47 @@ impl Conn {
         } else {
             read(self.0, offset)
         }
+    }
+}
+
+/// A client and its protocol; the family is 0 where no client is known.
+pub(crate) struct Peer {
+    /// In network order, an IPv4 address in the first word.
+    pub(crate) address: [u32; 4],
+    pub(crate) family: u16,
+    /// In network order.
+    pub(crate) port: u16,
+    pub(crate) protocol: u16,
+}
+
+impl Peer {
+    /// Who sent the packet `skb`, to which no connection belongs; nobody is known of none.
+    #[inline(always)]
+    pub(crate) fn of_packet(skb: u64) -> Result<Self, Loss> {
+        let mut peer = Self {
+            address: [0; 4],
+            family: 0,
+            port: 0,
+            protocol: 0,
+        };
+        if skb == 0 || frozen!(LAYOUT.skb.data.size) == 0 {
+            return Ok(peer);
+        }
+        let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
+        let start: [u8; 10] = read_at(data)?;
+        let network_bytes = if start[0] >> 4 == 4 {
+            peer.family = AF_INET;
+            peer.protocol = u16::from(start[9]);
+            peer.address[0] = read_at(data + 12)?;
+            u64::from(start[0] & 0xf) * 4
+        } else {
+            peer.family = AF_INET6;
+            peer.protocol = u16::from(start[6]);
+            peer.address = read_at(data + 8)?;
+            40
+        };
+        peer.port = read_at(data + network_bytes)?;
+        Ok(peer)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     phases::{end, enter},
     record::{count, count_loss, is_on, settle},
     slots::{UNOBSERVED, observed, slot_of_server},
+    stream,
 };
 
 /// `struct ip_vs_conn *ip_vs_conn_new(const struct ip_vs_conn_param *p, …)`, 5.16 to 7.2.
@@ -48,6 +49,7 @@ fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
         if flags & IP_VS_CONN_F_ONE_PACKET != 0 {
             return count(slot, Event::OnePacket);
         }
+        stream::opened(conn, slot);
         return Ok(());
     };
     forget_stale(conn);
@@ -82,6 +84,7 @@ fn try_conn_expire(ctx: &ProbeContext) -> Result<(), Loss> {
     if flags & IP_VS_CONN_F_ONE_PACKET != 0 {
         if record.is_some() {
             connections::remove(conn);
+            stream::forget_trace(conn);
         }
         return Ok(());
     }
@@ -102,6 +105,7 @@ fn expired_unanswered(conn: Conn, record: &mut Connection) -> Result<(), Loss> {
     }
     let phase = record.phase;
     if enter(record, phase, phase::ENDED) {
+        stream::unanswered(conn, record.slot);
         count(record.slot, Event::Unanswered)
     } else {
         Ok(())
@@ -122,6 +126,7 @@ fn expired_unseen(conn: Conn) -> Result<(), Loss> {
     let Some(slot) = slot_of_server(conn) else {
         return Ok(());
     };
+    stream::unanswered(conn, slot);
     count(slot, Event::Unanswered)
 }
 
@@ -134,6 +139,7 @@ fn ip_vs_conn_rcu_free(ctx: ProbeContext) -> u32 {
 fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
     let conn = Conn::from_rcu_head(ctx.arg(0).ok_or(Loss::Unreadable)?);
     let Some(record) = record_of(conn) else {
+        stream::forget_trace(conn);
         return Ok(());
     };
     // SAFETY: the connection is unlinked, so no packet of it is in flight on another CPU.
@@ -148,12 +154,18 @@ fn try_conn_rcu_free(ctx: &ProbeContext) -> Result<(), Loss> {
         return Ok(());
     }
     let ended = if is_unanswered(record) {
+        stream::unanswered(conn, slot);
         count(slot, Event::Unanswered)
     } else {
-        end(record, conn.state()? == IP_VS_TCP_S_CLOSE && conn.is_tcp()?)
+        end(
+            conn,
+            record,
+            conn.state()? == IP_VS_TCP_S_CLOSE && conn.is_tcp()?,
+        )
     };
     let remembered = remember(record.fingerprint, slot);
     connections::remove(conn);
+    stream::forget_trace(conn);
     ended.and(remembered)
 }
 
@@ -171,7 +183,10 @@ pub(crate) fn slot_of_connection(conn: Conn) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn count_for_connection(conn: Conn, event: Event) -> Result<(), Loss> {
     match slot_of_connection(conn) {
-        Some(slot) => count(slot, event),
+        Some(slot) => {
+            stream::dropped(conn.0, 0, slot, event);
+            count(slot, event)
+        }
         None => Ok(()),
     }
 }
@@ -212,6 +227,7 @@ fn try_make_record(conn: Conn, slot: u32, is_new: bool) -> Result<(), Loss> {
         record.flags |= Connection::HALF_OPEN;
     }
     record.last_ns = now_ns();
+    stream::begin(conn, slot);
     connections::insert(conn, &record)?;
     count(slot, Event::RecordMade)?;
     // Not before: without room for a record every packet comes here.

@@ -43,6 +43,7 @@ mod phases;
 mod record;
 mod schedule;
 mod slots;
+mod stream;
 mod sweep;
 mod transition;
 

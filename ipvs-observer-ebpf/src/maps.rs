@@ -7,11 +7,11 @@ use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
     btf_maps::{self, ArrayOfMaps},
     macros::{btf_map, map},
-    maps::{Array, HashMap, LruHashMap, Queue},
+    maps::{Array, HashMap, LruHashMap, Queue, RingBuf},
 };
 use ipvs_observer_common::{
     Bucket, Coarse, Control, Counters, CpuBlock, Ended, Fine, LIVE_ENTRIES, LiveEntry, Medium,
-    ServerKey, Swept,
+    ServerKey, StreamCounts, Swept, Trace,
     maps::{ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES, MAX_CHUNKS},
 };
 
@@ -97,6 +97,18 @@ pub(crate) static LIVE_WRITTEN: Array<u64> = Array::with_max_entries(1, 0);
 /// Slots; written only while the agent itself reads the file of connections.
 #[map]
 pub(crate) static SWEPT: Array<Swept> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// A page and one element unless a stream is open, as the next.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// See [`EVENTS`].
+#[map]
+pub(crate) static TRACES: HashMap<u64, Trace> = HashMap::with_max_entries(1, 0);
+
+/// CPUs that may run.
+#[map]
+pub(crate) static STREAM_COUNTS: Array<StreamCounts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Written where a connection ends, read by packets that have none.
 #[map]

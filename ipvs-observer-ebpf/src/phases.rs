@@ -12,8 +12,9 @@ use ipvs_observer_common::{Connection, Event, Loss, Measure, phase};
 
 use crate::{
     headers::Segment,
-    kread::{IP_VS_TCP_S_CLOSE_WAIT, IP_VS_TCP_S_ESTABLISHED, IP_VS_TCP_S_FIN_WAIT},
+    kread::{Conn, IP_VS_TCP_S_CLOSE_WAIT, IP_VS_TCP_S_ESTABLISHED, IP_VS_TCP_S_FIN_WAIT},
     record::{count, is_on, observe},
+    stream,
     transition::IP_VS_DIR_INPUT,
 };
 
@@ -35,6 +36,7 @@ pub(crate) fn enter(record: &mut Connection, from: u32, to: u32) -> bool {
 /// Learns what a packet tells of the phase that its connection is in.
 #[inline(always)]
 pub(crate) fn advance(
+    conn: Conn,
     record: &mut Connection,
     from_client: bool,
     segment: &Segment,
@@ -43,8 +45,18 @@ pub(crate) fn advance(
     let phase = record.phase;
     match (phase, from_client) {
         (phase::NEW, true) => first_packet(record, segment, now_ns),
-        (phase::SYN, false) => answer(record, segment, now_ns),
-        (phase::SYN | phase::SYN_ACK, true) => client_answer(record, phase, segment, now_ns),
+        (phase::SYN, false) => answer(conn, record, segment, now_ns),
+        (phase::SYN | phase::SYN_ACK, true) if segment.is_syn() => {
+            stream::syn_repeated(conn);
+            count(record.slot, Event::SynRepeated)
+        }
+        (phase::SYN | phase::SYN_ACK, true) if segment.is_reset() => {
+            record.phase = phase::DONE;
+            Ok(())
+        }
+        (phase::SYN | phase::SYN_ACK, true) => {
+            client_answer(conn, record, phase, segment.payload_bytes > 0, now_ns)
+        }
         (phase::REQUEST, true) if segment.payload_bytes > 0 => {
             request(record, now_ns);
             Ok(())
@@ -56,12 +68,12 @@ pub(crate) fn advance(
                 Ok(())
             }
         }
-        (phase::RESPONSE, false) if segment.payload_bytes > 0 => first_byte(record, now_ns),
+        (phase::RESPONSE, false) if segment.payload_bytes > 0 => first_byte(conn, record, now_ns),
         (phase::RESPONSE, true) if segment.payload_bytes > 0 => {
             record.request_ns = now_ns;
             Ok(())
         }
-        (phase::TURNS, client) if segment.payload_bytes > 0 => turn(record, client, now_ns),
+        (phase::TURNS, client) if segment.payload_bytes > 0 => turn(conn, record, client, now_ns),
         (phase::NEW, false) => {
             start(record, now_ns);
             record.flags &= !Connection::HALF_OPEN;
@@ -92,45 +104,40 @@ pub(crate) fn first_packet(
 }
 
 /// The real server's answer to the SYN.
-fn answer(record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
+fn answer(conn: Conn, record: &mut Connection, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
     if segment.is_reset() {
-        return refused(record, phase::SYN);
+        return refused(conn, record, phase::SYN);
     }
     if !segment.is_syn_ack() || !enter(record, phase::SYN, phase::SYN_ACK) {
         return Ok(());
     }
     record.mark_ns = now_ns;
-    observe(record.slot, Measure::Connect, now_ns - record.first_ns)
+    took(conn, record, Measure::Connect, now_ns - record.first_ns)
 }
 
 /// Counts a connection that its server will not have, or that cannot reach it.
-pub(crate) fn refused(record: &mut Connection, phase: u32) -> Result<(), Loss> {
+pub(crate) fn refused(conn: Conn, record: &mut Connection, phase: u32) -> Result<(), Loss> {
     if enter(record, phase, phase::DONE) {
+        stream::refused(conn, record);
         count(record.slot, Event::Refused)
     } else {
         Ok(())
     }
 }
 
-/// What the client sends after its SYN; without a return path this is the first that is seen of the handshake's end.
+/// What the client sends after its SYN and is neither another one nor a reset; without a return path this is the first
+/// that is seen of the handshake's end.
 ///
 /// The ACK and the request that follows it can be here at the same time, and either completes the handshake.
 fn client_answer(
+    conn: Conn,
     record: &mut Connection,
     phase: u32,
-    segment: &Segment,
+    has_payload: bool,
     now_ns: u64,
 ) -> Result<(), Loss> {
-    if segment.is_syn() {
-        return count(record.slot, Event::SynRepeated);
-    }
-    if segment.is_reset() {
-        record.phase = phase::DONE;
-        return Ok(());
-    }
     let has_return_path = phase == phase::SYN_ACK;
     let syn_ack_ns = record.mark_ns;
-    let has_payload = segment.payload_bytes > 0;
     let next = if !has_return_path {
         phase::DONE
     } else if record.flags & Connection::DATA_IN_SYN != 0 {
@@ -141,10 +148,11 @@ fn client_answer(
     if enter(record, phase, next) {
         record.flags &= !Connection::HALF_OPEN;
         count(record.slot, Event::Established)?;
-        observe(record.slot, Measure::Handshake, now_ns - record.first_ns)?;
+        took(conn, record, Measure::Handshake, now_ns - record.first_ns)?;
         if has_return_path {
-            observe(record.slot, Measure::Client, now_ns - syn_ack_ns)?;
+            took(conn, record, Measure::Client, now_ns - syn_ack_ns)?;
         }
+        stream::established(conn, record.slot);
     }
     if has_payload {
         request(record, now_ns);
@@ -161,16 +169,21 @@ fn request(record: &mut Connection, now_ns: u64) {
 }
 
 /// The server's first payload after a request.
-pub(crate) fn first_byte(record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
+pub(crate) fn first_byte(conn: Conn, record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
     if enter(record, phase::RESPONSE, last_phase()) {
-        observe(record.slot, Measure::FirstByte, now_ns - record.mark_ns)?;
+        took(conn, record, Measure::FirstByte, now_ns - record.mark_ns)?;
     }
-    turn(record, false, now_ns)
+    turn(conn, record, false, now_ns)
 }
 
 /// A packet with payload of a connection whose turns are timed.
 #[inline(always)]
-pub(crate) fn turn(record: &mut Connection, from_client: bool, now_ns: u64) -> Result<(), Loss> {
+pub(crate) fn turn(
+    conn: Conn,
+    record: &mut Connection,
+    from_client: bool,
+    now_ns: u64,
+) -> Result<(), Loss> {
     if from_client {
         record.request_ns = now_ns;
         return Ok(());
@@ -180,7 +193,18 @@ pub(crate) fn turn(record: &mut Connection, from_client: bool, now_ns: u64) -> R
     }
     let took_ns = now_ns - record.request_ns;
     record.request_ns = 0;
-    observe(record.slot, Measure::Response, took_ns)
+    if is_on(Measure::Response) {
+        took(conn, record, Measure::Response, took_ns)
+    } else {
+        Ok(())
+    }
+}
+
+/// Records what a stage took.
+#[inline(always)]
+fn took(conn: Conn, record: &Connection, measure: Measure, value_ns: u64) -> Result<(), Loss> {
+    stream::stage(conn, record.slot, measure, value_ns);
+    observe(record.slot, measure, value_ns)
 }
 
 /// What comes after the first response.
@@ -201,7 +225,7 @@ pub(crate) fn start(record: &mut Connection, now_ns: u64) {
 }
 
 /// Counts how a connection ended and how long it took, once; `is_closed` tells a TCP connection in `CLOSE`.
-pub(crate) fn end(record: &mut Connection, is_closed: bool) -> Result<(), Loss> {
+pub(crate) fn end(conn: Conn, record: &mut Connection, is_closed: bool) -> Result<(), Loss> {
     let phase = record.phase;
     if phase == phase::ENDED || !enter(record, phase, phase::ENDED) {
         return Ok(());
@@ -212,12 +236,14 @@ pub(crate) fn end(record: &mut Connection, is_closed: bool) -> Result<(), Loss> 
         Ok(())
     };
     if record.flags & Connection::PREEXISTING == 0 && record.first_ns != 0 {
-        observe(
-            record.slot,
+        took(
+            conn,
+            record,
             Measure::Duration,
             record.last_ns - record.first_ns,
         )?;
     }
+    stream::closed(conn, record);
     reset
 }
 

@@ -12,6 +12,7 @@ use crate::{
     pairing::{Entry, enter, leave, now_ns},
     record::{count, observe, settle},
     slots::slot_of_service,
+    stream,
 };
 
 /// `NF_DROP` of the uapi header `netfilter.h`.
@@ -39,7 +40,9 @@ fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
         return Ok(());
     };
     count(slot, Event::Scheduled)?;
-    observe(slot, Measure::Schedule, now_ns() - entry?.at_ns)
+    let took_ns = now_ns() - entry?.at_ns;
+    stream::stage(conn, slot, Measure::Schedule, took_ns);
+    observe(slot, Measure::Schedule, took_ns)
 }
 
 /// Without a connection the caller drops the packet at once if `ignored` is negative; else `ip_vs_leave` decides.
@@ -49,13 +52,16 @@ fn not_scheduled(entry: Entry) -> Result<(), Loss> {
     if ignored >= 0 {
         return Ok(());
     }
-    count_for_service(Service(service), Event::NoConnection)
+    count_for_service(Service(service), 0, Event::NoConnection)
 }
 
-/// Counts `event` for `service` itself.
-pub(crate) fn count_for_service(service: Service, event: Event) -> Result<(), Loss> {
+/// Counts for `service` itself that the packet `skb` was dropped; 0 where it is not known any more.
+pub(crate) fn count_for_service(service: Service, skb: u64, event: Event) -> Result<(), Loss> {
     match slot_of_service(service) {
-        Some(slot) => count(slot, event),
+        Some(slot) => {
+            stream::dropped(0, skb, slot, event);
+            count(slot, event)
+        }
         None => Ok(()),
     }
 }
@@ -72,7 +78,7 @@ fn ip_vs_leave_return(ctx: RetProbeContext) -> u32 {
 }
 
 fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
-    let [service, _] = leave(ctx)?.kept;
+    let [service, skb] = leave(ctx)?.kept;
     if ctx.ret::<u32>() != NF_DROP {
         return Ok(());
     }
@@ -82,5 +88,5 @@ fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     } else {
         Event::NoDestination
     };
-    count_for_service(service, reason)
+    count_for_service(service, skb, reason)
 }

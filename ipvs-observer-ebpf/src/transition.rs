@@ -17,6 +17,7 @@ use crate::{
     pairing::now_ns,
     phases::{advance, end, first_byte, first_packet, start, turn},
     record::{count_loss, count_transition, settle},
+    stream,
 };
 
 /// `IP_VS_DIR_INPUT` of `include/net/ip_vs.h`: from the client.
@@ -35,17 +36,18 @@ fn try_tcp(ctx: &ProbeContext) -> Result<(), Loss> {
     let now_ns = now_ns();
     go_on(ctx, record.slot, now_ns);
     let state = conn.state()?;
+    stream::packet(ctx, conn, state)?;
     if matches!(
         state,
         IP_VS_TCP_S_FIN_WAIT | IP_VS_TCP_S_TIME_WAIT | IP_VS_TCP_S_CLOSE
     ) {
-        return closing(ctx, record, state, now_ns);
+        return closing(ctx, conn, record, state, now_ns);
     }
     note_packet(ctx, record, state, now_ns)?;
     if record.phase >= phase::DONE {
         return Ok(());
     }
-    learn(ctx, record, now_ns)
+    learn(ctx, conn, record, now_ns)
 }
 
 /// Leaves a packet from the client to what measures the way that it goes on.
@@ -90,6 +92,7 @@ fn try_udp(ctx: &ProbeContext) -> Result<(), Loss> {
     };
     let now_ns = now_ns();
     go_on(ctx, record.slot, now_ns);
+    stream::packet(ctx, conn, 0)?;
     start(record, now_ns);
     record.last_ns = now_ns;
     match (record.phase, from_client(ctx)?) {
@@ -100,14 +103,14 @@ fn try_udp(ctx: &ProbeContext) -> Result<(), Loss> {
         }
         (phase::RESPONSE, false) => {
             record.flags &= !Connection::HALF_OPEN;
-            first_byte(record, now_ns)?;
+            first_byte(conn, record, now_ns)?;
         }
         (phase::RESPONSE, true) => {
             // The replies may not pass here: a client that goes on is none of a flood.
             record.flags &= !Connection::HALF_OPEN;
             record.request_ns = now_ns;
         }
-        (phase::TURNS, client) => turn(record, client, now_ns)?,
+        (phase::TURNS, client) => turn(conn, record, client, now_ns)?,
         _ => {
             record.flags &= !Connection::HALF_OPEN;
             record.phase = phase::DONE;
@@ -123,11 +126,12 @@ fn sctp_state_transition(ctx: ProbeContext) -> u32 {
 }
 
 fn try_sctp(ctx: &ProbeContext) -> Result<(), Loss> {
-    let Some((_, record)) = packet(ctx)? else {
+    let Some((conn, record)) = packet(ctx)? else {
         return Ok(());
     };
     let now_ns = now_ns();
     go_on(ctx, record.slot, now_ns);
+    stream::packet(ctx, conn, 0)?;
     if record.first_ns != 0 || !from_client(ctx)? {
         record.flags &= !Connection::HALF_OPEN;
     }
@@ -186,9 +190,9 @@ fn adopt(conn: Conn, from_client: bool) -> Result<(), Loss> {
 
 /// Learns what the packet tells before the last phase.
 #[inline(always)]
-fn learn(ctx: &ProbeContext, record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
+fn learn(ctx: &ProbeContext, conn: Conn, record: &mut Connection, now_ns: u64) -> Result<(), Loss> {
     let segment = Segment::read(ctx)?;
-    advance(record, from_client(ctx)?, &segment, now_ns)
+    advance(conn, record, from_client(ctx)?, &segment, now_ns)
 }
 
 /// A packet of a connection of which at least one side has had enough.
@@ -198,6 +202,7 @@ fn learn(ctx: &ProbeContext, record: &mut Connection, now_ns: u64) -> Result<(),
 #[inline(never)]
 fn closing(
     ctx: &ProbeContext,
+    conn: Conn,
     record: &mut Connection,
     state: u16,
     now_ns: u64,
@@ -207,26 +212,34 @@ fn closing(
     if from_client || (is_half_closed && record.phase < phase::DONE) {
         let segment = Segment::read(ctx)?;
         if from_client && segment.is_syn() {
-            return reopen(record, state, &segment, now_ns);
+            return reopen(conn, record, state, &segment, now_ns);
         }
         if is_half_closed {
             note_packet(ctx, record, state, now_ns)?;
-            return advance(record, from_client, &segment, now_ns);
+            return advance(conn, record, from_client, &segment, now_ns);
         }
     }
     if is_half_closed {
         return note_packet(ctx, record, state, now_ns);
     }
     record.last_ns = now_ns;
-    end(record, state == IP_VS_TCP_S_CLOSE)
+    end(conn, record, state == IP_VS_TCP_S_CLOSE)
 }
 
 /// Begins the next connection of the same client and ports.
 #[inline(always)]
-fn reopen(record: &mut Connection, state: u16, segment: &Segment, now_ns: u64) -> Result<(), Loss> {
-    end(record, state == IP_VS_TCP_S_CLOSE)?;
+fn reopen(
+    conn: Conn,
+    record: &mut Connection,
+    state: u16,
+    segment: &Segment,
+    now_ns: u64,
+) -> Result<(), Loss> {
+    end(conn, record, state == IP_VS_TCP_S_CLOSE)?;
     *record = Connection::fresh(record.slot, record.fingerprint);
     record.flags |= Connection::HALF_OPEN;
+    stream::begin(conn, record.slot);
+    stream::opened(conn, record.slot);
     first_packet(record, segment, now_ns)?;
     record.last_ns = now_ns;
     Ok(())

@@ -1,8 +1,12 @@
 //! The command line as it is typed; what is meant by it is decided in `config`.
 
+mod stream;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+pub use self::stream::{StreamArguments, StreamFormat};
 
 /// Shows live, per virtual service and real server, what a Linux IPVS director does to traffic.
 #[derive(Debug, Parser)]
@@ -21,6 +25,8 @@ pub struct Arguments {
 pub enum Command {
     /// Live table of services and real servers with the percentiles of their latencies.
     Top(TopArguments),
+    /// Events of single connections as they happen: ends, refusals, drops, changes of the table.
+    Stream(Box<StreamArguments>),
     /// The table of services and real servers as ipvsadm prints it, and for machines; needs no eBPF.
     List(ListArguments),
     /// What this host and its kernel allow, what is missing and how to get it; loads nothing.
@@ -183,6 +189,8 @@ pub enum SchemaOf {
     Changes,
     /// `doctor -o json`.
     Doctor,
+    /// `stream`.
+    Stream,
 }
 
 /// What `top` takes.

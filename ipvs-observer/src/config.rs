@@ -5,6 +5,7 @@
 mod doctor;
 mod list;
 mod measure;
+mod stream;
 mod top;
 
 use std::{
@@ -19,6 +20,7 @@ use thiserror::Error;
 pub use self::{
     doctor::Doctor,
     list::{List, Subject},
+    stream::{ClientNetwork, Stream, Wanted},
     top::{Measuring, Top},
 };
 use crate::{
@@ -38,6 +40,8 @@ const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration
 pub enum Job {
     /// `top`.
     Top(Top),
+    /// `stream`.
+    Stream(Stream),
     /// `list`.
     List(List),
     /// `doctor`.
@@ -124,6 +128,28 @@ pub enum ConfigError {
         "--explain is about one service: name it with -t, -u, --sctp-service or -f, as -t 192.0.2.1:80"
     )]
     Explain,
+    /// A name that is none of a list.
+    #[error("{1:?} is no {0}: write some of {2}, separated by commas")]
+    Name(&'static str, String, String),
+    /// Nothing says what is slow.
+    #[error("--events slow takes --slower-than, as --slower-than connect=5ms")]
+    Slow,
+    /// A stage or its time cannot be read.
+    #[error(
+        "cannot read --slower-than {0:?}: write a stage and a time, as connect=5ms; stages are schedule, connect, client, handshake, first_byte, response and duration"
+    )]
+    Threshold(String),
+    /// A prefix cannot be read.
+    #[error(
+        "cannot read --client {0:?}: write an address and how many of its bits count, as 192.0.2.0/24"
+    )]
+    Prefix(String),
+    /// A sample cannot be read.
+    #[error("cannot read --sample {0:?}: write one of how many connections, as 1/100")]
+    Sample(String),
+    /// More of one filter than the programs have room for.
+    #[error("{0} can be given {1} times")]
+    Many(&'static str, usize),
     /// A service or server cannot be read.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -142,6 +168,7 @@ pub fn resolve(arguments: Arguments) -> Result<(Job, Surroundings), ConfigError>
     };
     let job = match command {
         Command::Top(arguments) => Job::Top(Top::resolve(&arguments, &common, &file)?),
+        Command::Stream(arguments) => Job::Stream(Stream::resolve(&arguments, &common, &file)?),
         Command::List(arguments) => Job::List(List::resolve(&arguments, &common, &file)?),
         Command::Doctor(arguments) => Job::Doctor(Doctor::resolve(&arguments, &common, &file)?),
         Command::Schema(arguments) => Job::Schema(arguments.of),

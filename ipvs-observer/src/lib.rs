@@ -24,3 +24,4 @@ pub mod observer;
 pub mod output;
 pub mod probe;
 pub mod signals;
+pub mod stream;

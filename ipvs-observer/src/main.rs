@@ -15,6 +15,7 @@ use ipvs_observer::{
     list, messages, observer,
     output::schema,
     signals::Ending,
+    stream,
 };
 
 /// What a shell says of a process that SIGINT killed.
@@ -53,6 +54,7 @@ fn run(arguments: Arguments) -> Result<u8, RunError> {
         })?;
     let ending = match job {
         Job::Top(top) => runtime.block_on(observer::run(top))?,
+        Job::Stream(config) => runtime.block_on(stream::run(config))?,
         Job::List(list) => runtime.block_on(list::run(list, netns))?,
         Job::Doctor(doctor) => return doctor::run(&doctor, netns),
         Job::Schema(of) => print_schema(of)?,

@@ -1,6 +1,6 @@
 //! The run: starts the sources, takes a sample for each window, hands snapshots on, ends cleanly.
 
-mod namespaces;
+pub(crate) mod namespaces;
 mod sweeps;
 
 use std::{fs, future::pending, mem, sync::Arc};
@@ -20,7 +20,7 @@ use crate::{
         resolve::{Refusal, resolve},
     },
     clock,
-    config::{Measuring, Top},
+    config::{Measuring, Top, Wanted},
     error::{RunError, one_line},
     kernel::{Capabilities, Kernel},
     model::{
@@ -71,14 +71,7 @@ struct Observer {
 impl Observer {
     fn start(config: &Top) -> Result<Self, RunError> {
         let kernel = Kernel::at("/");
-        let capabilities = kernel.capabilities()?;
-        let mut missing = capabilities.missing();
-        if config.all_netns {
-            missing.extend(capabilities.missing_for_all_namespaces());
-        }
-        if !missing.is_empty() {
-            return Err(RunError::NotPermitted(missing));
-        }
+        let capabilities = check_rights(&kernel, config.all_netns)?;
         let mut scope = Scope::new(&kernel, config.all_netns)?;
         if !kernel.has_btf() {
             return Err(RunError::NoBtf);
@@ -90,7 +83,7 @@ impl Observer {
         config
             .selection
             .check(&tables.flat_map(|table| &table.services))?;
-        let mut probes = start_probes(&kernel, scope.netns(), &namespaces, &config.measuring)
+        let mut probes = start_probes(&kernel, scope.netns(), &namespaces, &config.measuring, None)
             .map_err(|error| refused_perf_events(error, &kernel, capabilities))?;
         let run = run_of(&probes, config.all_netns);
         tell(&run);
@@ -243,11 +236,26 @@ impl Observer {
     }
 }
 
-fn start_probes(
+/// What the process may do; an error if that is not enough.
+pub(crate) fn check_rights(kernel: &Kernel, all_netns: bool) -> Result<Capabilities, RunError> {
+    let capabilities = kernel.capabilities()?;
+    let mut missing = capabilities.missing();
+    if all_netns {
+        missing.extend(capabilities.missing_for_all_namespaces());
+    }
+    if missing.is_empty() {
+        Ok(capabilities)
+    } else {
+        Err(RunError::NotPermitted(missing))
+    }
+}
+
+pub(crate) fn start_probes(
     kernel: &Kernel,
     netns: Option<Netns>,
     namespaces: &Namespaces,
     measuring: &Measuring,
+    stream: Option<&Wanted>,
 ) -> Result<Probes, RunError> {
     let images = kernel.btf()?;
     let btf = Btf::parse(&images.base, images.ip_vs.as_deref())?;
@@ -264,6 +272,7 @@ fn start_probes(
         memory_bytes: measuring.memory_bytes,
         connections: measuring.connections,
         configured,
+        stream: stream.cloned(),
         live: LiveRequest::of(kernel)?,
         with_log: log::max_level() >= log::LevelFilter::Debug,
     };
@@ -271,7 +280,11 @@ fn start_probes(
 }
 
 /// A kernel that gives perf events to nobody else refuses every probe, each in the same way.
-fn refused_perf_events(error: RunError, kernel: &Kernel, capabilities: Capabilities) -> RunError {
+pub(crate) fn refused_perf_events(
+    error: RunError,
+    kernel: &Kernel,
+    capabilities: Capabilities,
+) -> RunError {
     if !matches!(error, RunError::Load(LoadError::NothingAttached(_))) {
         return error;
     }

@@ -79,18 +79,31 @@ impl Agent {
         Self::start_top(netns, Rights::Root, &["--plain", "-o", "text"], arguments)
     }
 
+    /// Runs `stream` with `arguments` in `netns` and waits until it is ready.
+    pub fn start_stream(netns: &Netns, arguments: &[&str]) -> Result<Self> {
+        Self::start_command(netns, Rights::Root, &["stream"], arguments)
+    }
+
     fn start_top(
         netns: &Netns,
         rights: Rights,
         format: &[&str],
         arguments: &[&str],
     ) -> Result<Self> {
+        Self::start_command(netns, rights, &[&["top"], format].concat(), arguments)
+    }
+
+    fn start_command(
+        netns: &Netns,
+        rights: Rights,
+        command_and_format: &[&str],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let ready_folder = fresh_ready_folder()?;
         let ready_file = ready_folder.join("ready");
         let mut command = Command::new(BINARY);
         command
-            .arg("top")
-            .args(format)
+            .args(command_and_format)
             .args(arguments)
             .arg("--ready-file")
             .arg(&ready_file);
@@ -133,6 +146,11 @@ impl Agent {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends it a signal, as SIGSTOP and SIGCONT, after which it goes on.
+    pub fn send(&mut self, signal: Signal) -> Result<()> {
+        self.signal(signal)
     }
 
     /// Waits until the lines of its standard output so far are `wanted`.

@@ -14,6 +14,7 @@ static EXPLAIN: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaO
 static LIST: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::List));
 static CHANGES: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Changes));
 static DOCTOR: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Doctor));
+static STREAM: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Stream));
 
 /// Reads a line that a command printed, and names all that its schema does not say of it.
 pub fn checked(of: SchemaOf, line: &str) -> Result<Value> {
@@ -25,6 +26,7 @@ pub fn checked(of: SchemaOf, line: &str) -> Result<Value> {
         SchemaOf::List => &LIST,
         SchemaOf::Changes => &CHANGES,
         SchemaOf::Doctor => &DOCTOR,
+        SchemaOf::Stream => &STREAM,
     };
     let validator = validator
         .as_ref()

@@ -36,6 +36,7 @@ mod repeated;
 mod rights;
 mod servers;
 mod states;
+mod stream;
 mod synchronisation;
 mod text;
 mod text_files;

@@ -92,7 +92,7 @@ impl Measuring {
 
 impl Measuring {
     /// Adds `measures` to those that are measured.
-    fn also(&mut self, measures: &[Measure]) {
+    pub(super) fn also(&mut self, measures: &[Measure]) {
         let all = Measure::ALL.into_iter();
         let chosen =
             all.filter(|measure| measures.contains(measure) || self.measures.contains(measure));

@@ -143,8 +143,8 @@ impl fmt::Display for ServiceFilter {
 /// The argument of `-r`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerFilter {
-    address: IpAddr,
-    port: PortText,
+    pub(crate) address: IpAddr,
+    pub(crate) port: PortText,
 }
 
 impl ServerFilter {
@@ -281,7 +281,7 @@ pub enum FilterError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PortText {
+pub(crate) enum PortText {
     Absent,
     Any,
     Number(u16),

@@ -9,6 +9,7 @@ pub mod circumstances;
 mod copies;
 mod counters;
 pub mod drain;
+pub mod event;
 pub mod filter;
 pub mod id;
 pub mod latency;

@@ -26,14 +26,14 @@ use crate::{
 };
 
 /// IPVS's counts of packets, those that are known.
-pub(super) type Packets = BTreeMap<Netns, Option<u64>>;
+pub(crate) type Packets = BTreeMap<Netns, Option<u64>>;
 
 /// What was read in each namespace, or why it was not.
-pub(super) type Outcomes = BTreeMap<Netns, Result<NamespaceSample, RunError>>;
+pub(crate) type Outcomes = BTreeMap<Netns, Result<NamespaceSample, RunError>>;
 
 /// What is observed.
 #[derive(Debug)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// The network namespace that the agent runs in, with its socket.
     Own(Netns, Box<Ipvs>),
     /// All of them.
@@ -45,7 +45,7 @@ pub(super) enum Scope {
 
 /// The network namespaces of one reading, which last as long as this.
 #[derive(Debug)]
-pub(super) enum Places {
+pub(crate) enum Places {
     /// The agent's own.
     Own(Netns),
     /// All that were found.
@@ -54,7 +54,7 @@ pub(super) enum Places {
 
 impl Scope {
     /// Fails where the kernel has no IPVS.
-    pub(super) fn new(kernel: &Kernel, all_netns: bool) -> Result<Self, RunError> {
+    pub(crate) fn new(kernel: &Kernel, all_netns: bool) -> Result<Self, RunError> {
         let ipvs = Ipvs::open()?;
         Ok(if all_netns {
             Self::All {
@@ -66,7 +66,7 @@ impl Scope {
     }
 
     /// The one network namespace that is observed; `None` if all are.
-    pub(super) const fn netns(&self) -> Option<Netns> {
+    pub(crate) const fn netns(&self) -> Option<Netns> {
         match self {
             Self::Own(netns, _) => Some(*netns),
             Self::All { .. } => None,
@@ -74,7 +74,7 @@ impl Scope {
     }
 
     /// What is to be read now.
-    pub(super) fn find(&mut self, kernel: &Kernel) -> Places {
+    pub(crate) fn find(&mut self, kernel: &Kernel) -> Places {
         match self {
             Self::Own(netns, _) => Places::Own(*netns),
             Self::All { is_hidden_said } => {
@@ -93,7 +93,7 @@ impl Scope {
 
     /// Reads the table of each place where IPVS is in use, with live counters where there are any; gives how long the
     /// tables took.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         kernel: &Kernel,
         places: &Places,
@@ -133,7 +133,7 @@ impl Scope {
 
 impl Places {
     /// Packets that IPVS has counted in each. Coverage is a comfort, not a condition: without the counts it is not known.
-    pub(super) fn packets(&self, kernel: &Kernel) -> Result<Packets, RunError> {
+    pub(crate) fn packets(&self, kernel: &Kernel) -> Result<Packets, RunError> {
         let counted = self.each(|_, _| Ok(kernel.packets()?))?;
         let known = counted.into_iter().map(|(netns, packets)| {
             let packets = packets.inspect_err(|error| {
@@ -145,7 +145,7 @@ impl Places {
     }
 
     /// Makes the kernel show the connections of each namespace that has services; `entering` is told before.
-    pub(super) fn show_connections(
+    pub(crate) fn show_connections(
         &self,
         kernel: &Kernel,
         namespaces: &Namespaces,
@@ -192,14 +192,14 @@ impl Places {
 }
 
 /// Takes the tables as they were read; the first that could not be read is why not.
-pub(super) fn all_read(outcomes: Outcomes) -> Result<Namespaces, RunError> {
+pub(crate) fn all_read(outcomes: Outcomes) -> Result<Namespaces, RunError> {
     let read = outcomes.into_iter();
     read.map(|(netns, outcome)| Ok((netns, outcome?))).collect()
 }
 
 /// The same, but a table that cannot be read this time is said, and taken for one of which every entry may be missing, in a
 /// namespace that is as it was `known` before.
-pub(super) fn all_read_or_torn(
+pub(crate) fn all_read_or_torn(
     outcomes: Outcomes,
     known: &BTreeMap<Netns, Namespace>,
 ) -> Result<Namespaces, RunError> {
@@ -227,7 +227,7 @@ pub(super) fn all_read_or_torn(
 /// part of them is not known.
 ///
 /// A namespace that was not there `before` has counted all of its packets since.
-pub(super) fn packets_between(
+pub(crate) fn packets_between(
     before: &Packets,
     now: &Packets,
     mut seen: impl Iterator<Item = Netns>,

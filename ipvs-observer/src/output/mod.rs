@@ -11,6 +11,7 @@ mod memory;
 mod object;
 pub mod schema;
 pub mod stdout;
+pub mod stream;
 pub mod text;
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub fn schema(of: SchemaOf) -> String {
         SchemaOf::List => "#/$defs/list",
         SchemaOf::Changes => "#/$defs/changes",
         SchemaOf::Doctor => "#/$defs/doctor",
+        SchemaOf::Stream => "#/$defs/stream",
     };
     SCHEMA.replacen(ROOT, root, 1)
 }

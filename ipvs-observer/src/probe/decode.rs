@@ -10,9 +10,9 @@ use crate::model::{
 };
 
 /// `AF_INET` of `include/linux/socket.h`.
-const AF_INET: u16 = 2;
+pub(super) const AF_INET: u16 = 2;
 /// `AF_INET6` of `include/linux/socket.h`.
-const AF_INET6: u16 = 10;
+pub(super) const AF_INET6: u16 = 10;
 
 /// A family as the kernel numbers it.
 pub(super) const fn family_number(family: AddressFamily) -> u16 {

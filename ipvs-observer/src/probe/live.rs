@@ -42,11 +42,12 @@ impl LiveProbes {
             cpus: possible_cpus()?,
             measures: 0,
             configured: 0,
+            stream_bytes: None,
         });
         let mut plan = Plan::live(resolved);
         request.restrict(&mut plan);
         let settings = request.settings(None, &sizes, &[]);
-        let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, false)?;
+        let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, None, false)?;
         loaded.attach(&mut plan, Occasions::default());
         if !plan.has_live() {
             return Err(LoadError::NothingAttached(plan.reasons()));

@@ -16,8 +16,9 @@ use super::{
     mapped::MappedArray,
     plan::{Occasions, Plan, Probe},
     sizes::Sizes,
+    stream,
 };
-use crate::model::split::OwnCost;
+use crate::{config::Wanted, model::split::OwnCost};
 
 /// The programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvs-observer-ebpf"));
@@ -36,12 +37,18 @@ impl Loaded {
         layout: &Layout,
         settings: Settings,
         sizes: &Sizes,
+        wanted: Option<&Wanted>,
         with_log: bool,
     ) -> Result<Self, LoadError> {
         let log_level = if with_log { u8::from(WANTED) } else { 0 };
+        let stream_settings = wanted.map(stream::settings).unwrap_or_default();
         let mut ebpf = EbpfLoader::new()
             .override_global(maps::LAYOUT, layout, true)
             .override_global(maps::SETTINGS, &settings, true)
+            .override_global(maps::STREAM, &stream_settings, true)
+            .map_max_entries(maps::EVENTS, sizes.ring_bytes)
+            .map_max_entries(maps::TRACES, sizes.traces)
+            .map_max_entries(maps::STREAM_COUNTS, sizes.cpus)
             .override_global(aya_log::LEVEL, &log_level, true)
             .map_max_entries(maps::COUNTERS, sizes.max_chunks)
             .map_max_entries(maps::FINE, sizes.max_chunks)

@@ -17,6 +17,7 @@ mod request;
 mod servers;
 mod sizes;
 mod slots;
+mod stream;
 mod survey;
 mod sweep;
 
@@ -58,6 +59,7 @@ pub use self::{
     live::{LiveCounters, LiveProbes},
     log::ProgramLog,
     request::{LiveRequest, Request},
+    stream::Events,
     survey::{Outlook, ProbeOutlook, Survey, functions, planned_memory, survey, unexamined},
     sweep::Entering,
 };
@@ -150,9 +152,16 @@ impl Probes {
             cpus: possible_cpus()?,
             measures: u32::try_from(measures.len()).unwrap_or(u32::MAX),
             configured: request.configured,
+            stream_bytes: request.stream.as_ref().map(|wanted| wanted.buffer_bytes),
         });
         let settings = request.live.settings(request.netns, &sizes, &measures);
-        let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, request.with_log)?;
+        let mut loaded = Loaded::new(
+            &resolved.layout,
+            settings,
+            &sizes,
+            request.stream.as_ref(),
+            request.with_log,
+        )?;
         let mut servers = Servers::new(
             Chunks::new(sizes),
             loaded.map_array::<ServerKey>(maps::SERVER_KEYS, sizes.max_slots() as usize)?,
@@ -345,6 +354,11 @@ impl Probes {
     /// The messages of the programs, where they were asked for.
     pub fn take_log(&mut self) -> Option<ProgramLog> {
         self.loaded.take_log()
+    }
+
+    /// The events of single connections, once, where a stream was asked for.
+    pub fn take_events(&mut self) -> Result<Events, LoadError> {
+        Events::new(&mut self.loaded, self.sizes.cpus)
     }
 
     fn totals(&self) -> Totals {

@@ -4,6 +4,7 @@ use ipvs_observer_common::{Measure, OFF, Settings};
 
 use super::{plan::Plan, sizes::Sizes};
 use crate::{
+    config::Wanted,
     kernel::{Kernel, Process, ReadError},
     model::id::Netns,
 };
@@ -21,6 +22,8 @@ pub struct Request {
     pub connections: u32,
     /// Services and real servers in the table.
     pub configured: usize,
+    /// What a stream wants of single connections, while one is open.
+    pub stream: Option<Wanted>,
     /// What live counters take.
     pub live: LiveRequest,
     /// Whether messages of the programs are wanted.

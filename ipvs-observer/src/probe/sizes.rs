@@ -5,7 +5,8 @@
 
 use ipvs_observer_common::{
     BUCKET_PLACES, Bucket, COARSEST_GROUPING_BITS, Counters, CpuBlock, ENDED_PLACES, Ended,
-    FINEST_GROUPING_BITS, LIVE_ENTRIES, LiveEntry, ServerKey, Summary, Swept, buckets,
+    FINEST_GROUPING_BITS, LIVE_ENTRIES, LiveEntry, ServerKey, StreamCounts, Summary, Swept, Trace,
+    buckets,
     maps::{
         CHUNK_SLOTS, ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES,
         MAX_CHUNKS,
@@ -27,6 +28,8 @@ pub(super) struct Limits {
     pub measures: u32,
     /// Services and real servers in the table.
     pub configured: usize,
+    /// Bytes of the ring buffer of a stream, which keeps more of each connection; `None` without a stream.
+    pub stream_bytes: Option<u32>,
 }
 
 /// What the maps hold.
@@ -48,6 +51,10 @@ pub(super) struct Sizes {
     pub buckets: u32,
     /// Connections remembered after their end.
     pub ended: u32,
+    /// Connections of which a stream keeps more; 1 without a stream.
+    pub traces: u32,
+    /// Bytes of the ring buffer: a page without a stream.
+    pub ring_bytes: u32,
 }
 
 /// Slots beyond the table, for servers that come between two ticks and for the host itself.
@@ -56,6 +63,11 @@ const RESERVE: u64 = 32;
 const HASH_ELEMENT_BYTES: u64 = 48;
 /// Bytes of a bucket of a hash map (`struct bucket` in `kernel/bpf/hashtab.c`), one for each element or more.
 const HASH_BUCKET_BYTES: u64 = 16;
+
+/// A page, of which the kernel makes a ring buffer at least.
+const SMALLEST_RING_BYTES: u32 = 4096;
+/// What a connection takes in the map of a stream, with its key.
+const TRACE_BYTES: u64 = HASH_ELEMENT_BYTES + HASH_BUCKET_BYTES + 8 + size_of::<Trace>() as u64;
 
 impl Sizes {
     /// What is best within `limits`.
@@ -69,12 +81,19 @@ impl Sizes {
             max_chunks: 1,
             buckets: buckets_for(limits.connections),
             ended: if limits.measures > 0 { ENDED_PLACES } else { 1 },
+            traces: 1,
+            ring_bytes: limits.stream_bytes.unwrap_or(SMALLEST_RING_BYTES),
         };
         // Records leave at least half of the memory to what is measured.
-        let most = limits.memory_bytes / 2 / size_of::<Bucket>() as u64;
+        let per_bucket = (BUCKET_PLACES as u64 / PLACES_PER_CONNECTION) * TRACE_BYTES;
+        let traced = limits.stream_bytes.map_or(0, |_| per_bucket);
+        let most = limits.memory_bytes / 2 / (size_of::<Bucket>() as u64 + traced);
         sizes.buckets = u32::try_from(most)
             .unwrap_or(u32::MAX)
             .clamp(1, sizes.buckets);
+        if limits.stream_bytes.is_some() {
+            sizes.traces = sizes.connections().max(1);
+        }
         let budget = limits
             .memory_bytes
             .saturating_sub(sizes.record_bytes() + sizes.fixed_bytes());
@@ -133,7 +152,12 @@ impl Sizes {
 
     /// Bytes of the records of connections.
     pub(super) fn record_bytes(&self) -> u64 {
-        u64::from(self.buckets) * size_of::<Bucket>() as u64
+        let traces = if self.traces > 1 {
+            u64::from(self.traces) * TRACE_BYTES
+        } else {
+            0
+        };
+        u64::from(self.buckets) * size_of::<Bucket>() as u64 + traces
     }
 
     /// Connections of which none is turned away.
@@ -144,12 +168,13 @@ impl Sizes {
 
     /// Bytes that depend on neither servers nor connections.
     fn fixed_bytes(&self) -> u64 {
-        let cpu = (size_of::<CpuBlock>() + FRAMES_BYTES) as u64;
+        let cpu = (size_of::<CpuBlock>() + FRAMES_BYTES + size_of::<StreamCounts>()) as u64;
         let live = size_of::<LiveEntry>() as u64 * u64::from(LIVE_ENTRIES);
         let ended = size_of::<Ended>() as u64 * u64::from(self.ended);
         let entries = hash_bytes(ENTRIES_PLACES, ENTRY_BYTES);
         let found = hash_bytes(FOUND_PLACES, FOUND_BYTES);
-        cpu * u64::from(self.cpus) + live + ended + entries + found
+        let ring = u64::from(self.ring_bytes);
+        cpu * u64::from(self.cpus) + live + ended + entries + found + ring
     }
 
     /// Bytes of all maps from the start.
@@ -214,6 +239,7 @@ mod tests {
             cpus,
             measures: 6,
             configured,
+            stream_bytes: None,
         }
     }
 
@@ -244,6 +270,17 @@ mod tests {
             "{}",
             sizes.record_bytes()
         );
+    }
+
+    #[test]
+    fn what_a_stream_keeps_of_connections_is_part_of_their_memory() {
+        let sizes = Sizes::choose(&Limits {
+            stream_bytes: Some(8 << 20),
+            ..limits(10, 2)
+        });
+        assert_eq!(sizes.traces, sizes.connections());
+        assert!(sizes.record_bytes() <= 128 * MIB, "{sizes:?}");
+        assert!(sizes.connections() > 400_000, "{sizes:?}");
     }
 
     #[test]

@@ -133,6 +133,7 @@ pub fn planned_memory(
         cpus: possible_cpus()?,
         measures: u32::try_from(measures).unwrap_or(u32::MAX),
         configured,
+        stream_bytes: None,
     });
     Ok(sizes.memory(measuring.connections, configured))
 }

@@ -3,13 +3,14 @@
 mod json;
 mod text;
 
+pub(in crate::output) use self::json::SidesObject;
 pub use self::{json::json, text::text};
 use crate::model::{
     changes::{Change, Difference},
     id::{DestinationId, ServiceId},
 };
 
-fn kind(change: &Change<'_>) -> &'static str {
+pub(in crate::output) fn kind(change: &Change<'_>) -> &'static str {
     match change {
         Change::Service(Difference::Added(_))
         | Change::Destination {
@@ -30,7 +31,7 @@ fn kind(change: &Change<'_>) -> &'static str {
 }
 
 /// The service, and the real server if it is one that changed.
-fn whose(change: &Change<'_>) -> (ServiceId, Option<DestinationId>) {
+pub(in crate::output) fn whose(change: &Change<'_>) -> (ServiceId, Option<DestinationId>) {
     match change {
         Change::Service(difference) => (difference.newest().id, None),
         Change::Destination {

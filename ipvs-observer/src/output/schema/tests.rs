@@ -22,11 +22,13 @@ use crate::{
             self,
             fixture::{least, listing},
         },
+        stream::tests as stream,
         testing::{distribution, draining, of_all_netns, whole_run, window},
     },
 };
 
-const EVERY: [SchemaOf; 5] = [
+const EVERY: [SchemaOf; 6] = [
+    SchemaOf::Stream,
     SchemaOf::Top,
     SchemaOf::Explain,
     SchemaOf::List,
@@ -185,6 +187,7 @@ fn printed(of: SchemaOf) -> Vec<Value> {
         SchemaOf::List => listings(),
         SchemaOf::Changes => changes(),
         SchemaOf::Doctor => doctors(),
+        SchemaOf::Stream => stream::every_line(),
     }
 }
 

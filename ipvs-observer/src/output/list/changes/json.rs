@@ -41,10 +41,31 @@ struct ChangeObject<'a> {
     identity: IdentityObject,
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<EndpointObject>,
+    #[serde(flatten)]
+    settings: SidesObject<'a>,
+}
+
+/// What was set, and what is.
+#[derive(Serialize)]
+pub(in crate::output) struct SidesObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     old: Option<SettingsObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     new: Option<SettingsObject<'a>>,
+}
+
+impl<'a> SidesObject<'a> {
+    pub(in crate::output) fn of(change: &Change<'a>, source: Source) -> Self {
+        let (old, new) = match change {
+            Change::Service(difference) => sides(difference, &ServiceField::ALL, |field, it| {
+                service_value(field, it, source)
+            }),
+            Change::Destination { difference, .. } => {
+                sides(difference, &DestinationField::ALL, server_value)
+            }
+        };
+        Self { old, new }
+    }
 }
 
 #[derive(Serialize)]
@@ -69,15 +90,6 @@ enum ValueObject<'a> {
 impl<'a> ChangeObject<'a> {
     fn of(change: &Change<'a>, listing: &'a Listing) -> Self {
         let (service, server) = whose(change);
-        let source = listing.source;
-        let (old, new) = match change {
-            Change::Service(difference) => sides(difference, &ServiceField::ALL, |field, it| {
-                service_value(field, it, source)
-            }),
-            Change::Destination { difference, .. } => {
-                sides(difference, &DestinationField::ALL, server_value)
-            }
-        };
         Self {
             host: &listing.host,
             time: time(listing.at),
@@ -89,8 +101,7 @@ impl<'a> ChangeObject<'a> {
                 address: id.address,
                 port: id.port,
             }),
-            old,
-            new,
+            settings: SidesObject::of(change, listing.source),
         }
     }
 }

@@ -1,0 +1,604 @@
+//! Events of single connections, while a stream is open: filtered here, sent through one ring buffer.
+//!
+//! Those who see what happens call this; without a stream the settings are frozen at nothing, and the verifier leaves all
+//! of it out. What is kept of a connection besides its record is its `Trace`, made only for those that the filters want.
+//! Each event that is not sent is counted on its CPU with its cause, and the next one that is carries the count of the
+//! lost, so that the reader can say where in the stream they are missing.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "numbers are packed into registers and taken out again; protocols have 8 bits"
+)]
+
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
+
+use aya_ebpf::{helpers::bpf_get_smp_processor_id, programs::ProbeContext};
+use ipvs_observer_common::{
+    Connection, Ending, Event, EventKind, Loss, Measure, PATTERNS, Pattern, STAGES, ServerKey,
+    StreamCounts, StreamEvent, StreamLoss, Trace, protocol_bit, sample_hash,
+};
+
+use crate::{
+    connections::record_of,
+    globals::{forget, frozen},
+    headers::packet_bytes,
+    kread::{
+        AF_INET, Conn, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT, IP_VS_TCP_S_ESTABLISHED,
+        IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_LAST_ACK, IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
+        Peer,
+    },
+    maps::{EVENTS, SERVER_KEYS, STREAM_COUNTS, TRACES},
+    pairing::now_ns,
+    transition::IP_VS_DIR_INPUT,
+};
+
+/// Does not wake the reader (`BPF_RB_NO_WAKEUP` of the uapi header `bpf.h`).
+const BPF_RB_NO_WAKEUP: u64 = 1;
+/// Wakes the reader (`BPF_RB_FORCE_WAKEUP`).
+const BPF_RB_FORCE_WAKEUP: u64 = 2;
+/// Asks for the bytes that wait (`BPF_RB_AVAIL_DATA`).
+const BPF_RB_AVAIL_DATA: u64 = 0;
+/// Bytes that the kernel puts before each record (`BPF_RINGBUF_HDR_SZ`).
+const RING_HEADER_BYTES: u64 = 8;
+
+/// What an exported function gives.
+const DONE: u32 = 0;
+
+/// Whether a stream is open.
+#[inline(always)]
+pub(crate) fn is_open() -> bool {
+    frozen!(STREAM.kinds) != 0
+}
+
+#[inline(always)]
+fn wants(kind: EventKind) -> bool {
+    frozen!(STREAM.kinds) & kind.bit() != 0
+}
+
+/// Begins to keep what `conn` needs for its events, anew where something is left of another.
+#[inline(always)]
+pub(crate) fn begin(conn: Conn, slot: u32) {
+    if is_open() {
+        begin_trace(conn.0, slot);
+    }
+}
+
+/// Ends it.
+#[inline(always)]
+pub(crate) fn forget_trace(conn: Conn) {
+    if is_open() {
+        // Most connections have none where a filter is set.
+        let _ = TRACES.remove(&conn.0);
+    }
+}
+
+/// Counts a packet of `conn`, which is in `state` before it; 0 for what has no states.
+#[inline(always)]
+pub(crate) fn packet(ctx: &ProbeContext, conn: Conn, state: u16) -> Result<(), Loss> {
+    if !is_open() {
+        return Ok(());
+    }
+    let direction: u32 = ctx.arg(1).ok_or(Loss::Unreadable)?;
+    let skb: u64 = ctx.arg(2).ok_or(Loss::Unreadable)?;
+    add_packet(conn.0, direction, packet_bytes(skb)?, u32::from(state));
+    Ok(())
+}
+
+/// Counts a SYN that came again.
+#[inline(always)]
+pub(crate) fn syn_repeated(conn: Conn) {
+    if is_open() {
+        add_repeated(conn.0);
+    }
+}
+
+/// Notes what a stage of `conn` took, and tells of it if that is too long.
+#[inline(always)]
+pub(crate) fn stage(conn: Conn, slot: u32, measure: Measure, value_ns: u64) {
+    if is_open() {
+        add_stage(conn.0, slot, measure as u32, value_ns);
+    }
+}
+
+/// A connection was made.
+#[inline(always)]
+pub(crate) fn opened(conn: Conn, slot: u32) {
+    if wants(EventKind::Opened) {
+        send(conn.0, 0, slot, what(EventKind::Opened, 0), 0);
+    }
+}
+
+/// Its handshake is complete.
+#[inline(always)]
+pub(crate) fn established(conn: Conn, slot: u32) {
+    if wants(EventKind::Established) {
+        send(conn.0, 0, slot, what(EventKind::Established, 0), 0);
+    }
+}
+
+/// It was refused, which is its end here, whatever is left of it in IPVS.
+#[inline(always)]
+pub(crate) fn refused(conn: Conn, record: &mut Connection) {
+    if !is_open() {
+        return;
+    }
+    record.flags |= Connection::TOLD;
+    if wants(EventKind::Refused) {
+        let what = what(EventKind::Refused, Ending::Refused as u32);
+        send(conn.0, 0, record.slot, what, 0);
+    }
+}
+
+/// Nobody completed its handshake.
+#[inline(always)]
+pub(crate) fn unanswered(conn: Conn, slot: u32) {
+    if wants(EventKind::Unanswered) {
+        let what = what(EventKind::Unanswered, Ending::Unanswered as u32);
+        send(conn.0, 0, slot, what, 0);
+    }
+}
+
+/// It has ended.
+#[inline(always)]
+pub(crate) fn closed(conn: Conn, record: &Connection) {
+    if wants(EventKind::Closed) && record.flags & Connection::TOLD == 0 {
+        let how = (u32::from(record.state) << 1) | u32::from(record.direction & 1);
+        send_closed(conn.0, record.slot, how);
+    }
+}
+
+/// A packet of `conn`, or without one the packet `skb`, was dropped; 0 where either is not known.
+#[inline(always)]
+pub(crate) fn dropped(conn: u64, skb: u64, slot: u32, reason: Event) {
+    if wants(EventKind::Dropped) && reason.is_drop() {
+        send(conn, skb, slot, what(EventKind::Dropped, reason as u32), 0);
+    }
+}
+
+/// The connection of the newest packet on this CPU; 0 if none is remembered.
+#[inline(always)]
+pub(crate) fn newest_conn() -> u64 {
+    if !is_open() {
+        return 0;
+    }
+    // SAFETY: see `counts`.
+    counts().map_or(0, |counts| unsafe { (*counts).conn })
+}
+
+#[inline(always)]
+fn what(kind: EventKind, detail: u32) -> u64 {
+    u64::from(detail) << 32 | u64::from(kind as u32)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn begin_trace(conn: u64, slot: u32) -> u32 {
+    static EMPTY: Trace = Trace {
+        packets: [0; 2],
+        bytes: [0; 2],
+        syn_repeated: 0,
+        history: 0,
+        stages_ns: [0; STAGES],
+        known: 0,
+    };
+    let is_wanted = match Conn(conn).peer() {
+        Ok(peer) => judge(&peer, slot) == Verdict::Wanted,
+        // Its events are lost, each counted when it comes.
+        Err(_) => false,
+    };
+    if !is_wanted {
+        let _ = TRACES.remove(&conn);
+    } else if TRACES.insert(&conn, &EMPTY, 0).is_err()
+        && let Some(counts) = counts()
+    {
+        // SAFETY: see `counts`.
+        bump(unsafe { &raw mut (*counts).untraced });
+    }
+    DONE
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn add_packet(conn: u64, direction: u32, bytes: u32, state: u32) -> u32 {
+    if let Some(counts) = counts() {
+        // SAFETY: see `counts`.
+        unsafe { (*counts).conn = conn };
+    }
+    let Some(trace) = TRACES.get_ptr_mut(&conn) else {
+        return DONE;
+    };
+    let from_server = usize::from(direction != IP_VS_DIR_INPUT);
+    // SAFETY: the element lives until the connection ends, or is another connection's from then on.
+    let packets = unsafe { &raw mut (*trace).packets[from_server] };
+    // SAFETY: as above.
+    let sum = unsafe { &raw mut (*trace).bytes[from_server] };
+    // SAFETY: as above.
+    let history = unsafe { &raw mut (*trace).history };
+    bump(packets);
+    add(sum, u64::from(bytes));
+    note_state(history, u64::from(state));
+    DONE
+}
+
+/// Of two packets on two CPUs that would note the same state one does.
+#[inline(always)]
+fn note_state(history: *mut u64, state: u64) {
+    // SAFETY: the place is one of a map's element.
+    let old = unsafe { history.read_volatile() };
+    if state == 0 || old & 0xf == state {
+        return;
+    }
+    let new = old << 4 | (state & 0xf);
+    // SAFETY: elements of maps are aligned.
+    let _ = unsafe {
+        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
+            history, old, new,
+        )
+    };
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn add_repeated(conn: u64) -> u32 {
+    if let Some(trace) = TRACES.get_ptr_mut(&conn) {
+        // SAFETY: see `add_packet`.
+        bump(unsafe { &raw mut (*trace).syn_repeated });
+    }
+    DONE
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn add_stage(conn: u64, slot: u32, measure: u32, value_ns: u64) -> u32 {
+    let index = measure as usize;
+    if index >= STAGES || value_ns > i64::MAX.cast_unsigned() {
+        return DONE;
+    }
+    if let Some(trace) = TRACES.get_ptr_mut(&conn) {
+        // SAFETY: see `add_packet`.
+        let trace = unsafe { &mut *trace };
+        let stage = &mut trace.stages_ns[index];
+        // Turns come many times, everything else once.
+        *stage = value_ns.max(*stage);
+        trace.known |= 1 << measure;
+    }
+    let least_ns = frozen!(STREAM.slower_than_ns[index]);
+    if wants(EventKind::Slow) && least_ns != 0 && value_ns >= least_ns {
+        send(conn, 0, slot, what(EventKind::Slow, measure), value_ns);
+    }
+    DONE
+}
+
+/// `how` is the state before the newest packet, and in the lowest bit that packet's direction.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_closed(conn: u64, slot: u32, how: u32) -> u32 {
+    let Ok(ending) = ending(Conn(conn), how) else {
+        lose(StreamLoss::Unreadable);
+        return DONE;
+    };
+    send(conn, 0, slot, what(EventKind::Closed, ending as u32), 0)
+}
+
+#[inline(always)]
+fn ending(conn: Conn, how: u32) -> Result<Ending, Loss> {
+    if !conn.is_tcp()? {
+        return Ok(Ending::Expired);
+    }
+    let state = conn.state()?;
+    if let Some(trace) = TRACES.get_ptr_mut(&conn.0) {
+        // SAFETY: see `add_packet`.
+        note_state(unsafe { &raw mut (*trace).history }, u64::from(state));
+    }
+    let before = (how >> 1) as u16;
+    // From the other states the last ACK leads to CLOSE too.
+    let was_open = matches!(
+        before,
+        IP_VS_TCP_S_ESTABLISHED
+            | IP_VS_TCP_S_SYN_RECV
+            | IP_VS_TCP_S_FIN_WAIT
+            | IP_VS_TCP_S_CLOSE_WAIT
+    );
+    Ok(match state {
+        IP_VS_TCP_S_CLOSE if was_open && how & 1 == IP_VS_DIR_INPUT => Ending::ResetByClient,
+        IP_VS_TCP_S_CLOSE if was_open => Ending::ResetByServer,
+        IP_VS_TCP_S_CLOSE
+        | IP_VS_TCP_S_CLOSE_WAIT
+        | IP_VS_TCP_S_FIN_WAIT
+        | IP_VS_TCP_S_LAST_ACK
+        | IP_VS_TCP_S_TIME_WAIT => Ending::Finished,
+        _ => Ending::Expired,
+    })
+}
+
+/// Sends an event, or counts why it is not sent.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send(conn: u64, skb: u64, slot: u32, what: u64, value_ns: u64) -> u32 {
+    let Some(counts) = counts() else {
+        return DONE;
+    };
+    let peer = if conn != 0 {
+        Conn(conn).peer()
+    } else {
+        Peer::of_packet(skb)
+    };
+    let Ok(peer) = peer else {
+        lose(StreamLoss::Unreadable);
+        return DONE;
+    };
+    match judge(&peer, slot) {
+        Verdict::Wanted => {}
+        Verdict::Filtered => {
+            // SAFETY: see `counts`.
+            bump(unsafe { &raw mut (*counts).filtered });
+            return DONE;
+        }
+        Verdict::Sampled => {
+            // SAFETY: as above.
+            bump(unsafe { &raw mut (*counts).sampled });
+            return DONE;
+        }
+    }
+    let (kind, detail) = (what as u32, (what >> 32) as u32);
+    let trace = TRACES.get_ptr(&conn);
+    if !has_ending(kind, detail) || !is_slow(kind, trace) {
+        // SAFETY: as above.
+        bump(unsafe { &raw mut (*counts).filtered });
+        return DONE;
+    }
+    let (first_ns, last_ns, is_preexisting) = times(conn);
+    let method = if conn == 0 {
+        StreamEvent::NO_METHOD
+    } else {
+        Conn(conn).method().unwrap_or(StreamEvent::NO_METHOD)
+    };
+    // SAFETY: as above.
+    let lost = unsafe { (*counts).lost };
+    let Some(mut entry) = EVENTS.reserve::<StreamEvent>(0) else {
+        lose(StreamLoss::BufferFull);
+        return DONE;
+    };
+    let event = entry.as_mut_ptr();
+    // SAFETY: the entry is as large as an event, and every member is written.
+    let event = unsafe { &mut *event };
+    event.at_ns = now_ns();
+    event.lost = [lost[0] as u32, lost[1] as u32];
+    event.first_ns = first_ns;
+    event.last_ns = last_ns;
+    event.value_ns = value_ns;
+    event.client = peer.address;
+    event.client_family = peer.family;
+    event.client_port = peer.port;
+    event.protocol = peer.protocol;
+    event.kind = kind;
+    event.detail = detail;
+    event.cpu = current_cpu();
+    event.method = method;
+    event.flags = is_preexisting;
+    match trace {
+        Some(trace) => {
+            // SAFETY: see `add_packet`; others may write it meanwhile.
+            event.trace = unsafe { *trace };
+            event.flags |= StreamEvent::HAS_TRACE;
+        }
+        None => event.trace = Trace::default(),
+    }
+    match SERVER_KEYS.get(slot) {
+        Some(key) => event.server = *key,
+        None => event.server = ServerKey::unnamed(0),
+    }
+    entry.submit(wakeup());
+    DONE
+}
+
+/// What the record of `conn` knows: the times of its first and newest packet, and [`StreamEvent::PREEXISTING`].
+#[inline(always)]
+fn times(conn: u64) -> (u64, u64, u8) {
+    if conn == 0 {
+        return (0, 0, 0);
+    }
+    match record_of(Conn(conn)) {
+        Some(record) => {
+            // SAFETY: see `record_of`; the caller holds the connection.
+            let record = unsafe { &*record };
+            let is_preexisting = if record.flags & Connection::PREEXISTING == 0 {
+                0
+            } else {
+                StreamEvent::PREEXISTING
+            };
+            (record.first_ns, record.last_ns, is_preexisting)
+        }
+        None => (0, 0, 0),
+    }
+}
+
+/// Wakes the reader when so much waits; it looks by itself after the time that it chose.
+#[inline(always)]
+fn wakeup() -> u64 {
+    let waiting = EVENTS.query(BPF_RB_AVAIL_DATA);
+    let watermark = frozen!(STREAM.watermark_bytes);
+    let own = size_of::<StreamEvent>() as u64 + RING_HEADER_BYTES;
+    // Once, since a reader that is slow is awake already.
+    if waiting >= watermark && waiting - own < watermark {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    }
+}
+
+/// Whether the endings that are asked for have this event.
+#[inline(always)]
+fn has_ending(kind: u32, detail: u32) -> bool {
+    let endings = frozen!(STREAM.endings);
+    let is_end = kind == EventKind::Closed as u32
+        || kind == EventKind::Refused as u32
+        || kind == EventKind::Unanswered as u32;
+    endings == 0 || (is_end && endings & (1 << (detail & 31)) != 0)
+}
+
+/// Whether a stage of the connection took as long as is asked for.
+#[inline(always)]
+fn is_slow(kind: u32, trace: Option<*const Trace>) -> bool {
+    if frozen!(STREAM.is_slow_only) == 0 || kind == EventKind::Slow as u32 {
+        return true;
+    }
+    let Some(trace) = trace else {
+        return false;
+    };
+    let mut is_slow = false;
+    for index in 0..STAGES {
+        let least_ns = frozen!(STREAM.slower_than_ns[index]);
+        // SAFETY: see `add_packet`.
+        let took_ns = unsafe { (*trace).stages_ns[index] };
+        // A stage that is not known took 0.
+        is_slow |= least_ns != 0 && took_ns >= least_ns;
+    }
+    is_slow
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Wanted,
+    Filtered,
+    Sampled,
+}
+
+/// What the filters say of the client and the server.
+#[inline(always)]
+fn judge(peer: &Peer, slot: u32) -> Verdict {
+    let protocols = frozen!(STREAM.protocols);
+    if protocols != 0 && protocols & protocol_bit(peer.protocol) == 0 {
+        return Verdict::Filtered;
+    }
+    if frozen!(STREAM.clients) != 0 && !is_client(peer) {
+        return Verdict::Filtered;
+    }
+    let has_patterns = frozen!(STREAM.services) != 0 || frozen!(STREAM.servers) != 0;
+    if has_patterns && is_server(slot) == 0 {
+        return Verdict::Filtered;
+    }
+    let sample = frozen!(STREAM.sample);
+    if sample > 1 {
+        let is_v4 = peer.family == AF_INET;
+        let hash = sample_hash(peer.address, is_v4, peer.port, peer.protocol as u8);
+        // A client that is not known has no place in a sample.
+        if peer.family == 0 || hash.checked_rem(sample) != Some(0) {
+            return Verdict::Sampled;
+        }
+    }
+    Verdict::Wanted
+}
+
+#[inline(always)]
+fn is_client(peer: &Peer) -> bool {
+    let clients = frozen!(STREAM.clients) as usize;
+    let mut is_wanted = false;
+    for index in 0..PATTERNS {
+        if index >= clients {
+            break;
+        }
+        let family = frozen!(STREAM.client_family[index]);
+        let prefix = frozen!(STREAM.client[index]);
+        let mut rest = u32::from(family ^ peer.family);
+        for word in 0..4 {
+            rest |= (peer.address[word] & prefix.mask[word]) ^ prefix.address[word];
+        }
+        is_wanted |= rest == 0;
+    }
+    is_wanted
+}
+
+/// Not 0 if the services and the real servers that are asked for have the one in `slot`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_server(slot: u32) -> u32 {
+    let Some(key) = SERVER_KEYS.get(slot) else {
+        return 0;
+    };
+    let services = frozen!(STREAM.services) as usize;
+    let mut is_service = services == 0;
+    for index in 0..PATTERNS {
+        if index >= services {
+            break;
+        }
+        is_service |= names_service(&frozen!(STREAM.service[index]), key);
+    }
+    let servers = frozen!(STREAM.servers) as usize;
+    let mut is_server = servers == 0;
+    for index in 0..PATTERNS {
+        if index >= servers {
+            break;
+        }
+        is_server |= names_server(&frozen!(STREAM.server[index]), key);
+    }
+    u32::from(is_service && is_server)
+}
+
+#[inline(always)]
+fn names_service(pattern: &Pattern, key: &ServerKey) -> bool {
+    let mut rest = pattern.firewall_mark ^ key.firewall_mark;
+    if pattern.family != 0 {
+        rest |= u32::from(pattern.family ^ key.family);
+    }
+    if pattern.firewall_mark == 0 {
+        rest |= u32::from(pattern.protocol ^ key.protocol);
+        rest |= difference(pattern.address, &key.virtual_address);
+        if pattern.ports != Pattern::ANY_PORT {
+            rest |= u32::from(pattern.port ^ key.virtual_port);
+        }
+    }
+    forget(u64::from(rest)) == 0
+}
+
+#[inline(always)]
+fn names_server(pattern: &Pattern, key: &ServerKey) -> bool {
+    let mut rest = u32::from(pattern.family ^ key.server_family);
+    rest |= difference(pattern.address, &key.address);
+    rest |= match pattern.ports {
+        Pattern::ANY_PORT => 0,
+        Pattern::SERVICE_PORT => u32::from(key.virtual_port ^ key.port),
+        _ => u32::from(pattern.port ^ key.port),
+    };
+    forget(u64::from(rest)) == 0
+}
+
+#[inline(always)]
+fn difference(words: [u32; 4], bytes: &[u8; 16]) -> u32 {
+    let mut difference = 0;
+    for (word, bytes) in words.into_iter().zip(bytes.as_chunks::<4>().0) {
+        difference |= word ^ u32::from_le_bytes(*bytes);
+    }
+    difference
+}
+
+#[inline(always)]
+fn lose(loss: StreamLoss) {
+    if let Some(counts) = counts() {
+        // SAFETY: see `counts`.
+        bump(unsafe { &raw mut (*counts).lost[loss as usize] });
+    }
+}
+
+/// This CPU's counts, which live as long as the map. A tracepoint can interrupt a probe, so that adds are atomic.
+#[inline(always)]
+fn counts() -> Option<*mut StreamCounts> {
+    STREAM_COUNTS.get_ptr_mut(current_cpu())
+}
+
+#[inline(always)]
+fn bump(place: *mut u64) {
+    add(place, 1);
+}
+
+#[inline(always)]
+fn add(place: *mut u64, value: u64) {
+    // SAFETY: all places here are aligned ones in elements of maps.
+    unsafe { atomic_xadd::<_, _, { AtomicOrdering::Relaxed }>(place, value) };
+}
+
+#[inline(always)]
+fn current_cpu() -> u32 {
+    // SAFETY: the helper has no argument and no precondition.
+    unsafe { bpf_get_smp_processor_id() }
+}
