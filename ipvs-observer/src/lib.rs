@@ -23,4 +23,5 @@ pub mod model;
 pub mod observer;
 pub mod output;
 pub mod probe;
+pub mod recording;
 pub mod signals;

@@ -105,6 +105,16 @@ impl Distribution {
             .map(move |(index, count)| (scale.bounds_of(index).0, count))
     }
 
+    /// Index of each bucket that is not empty and how many values it has, by index.
+    pub fn indices(&self) -> &[(usize, u64)] {
+        &self.buckets
+    }
+
+    /// Buckets of an octave are two to this power.
+    pub const fn grouping_bits(&self) -> u32 {
+        self.grouping_bits
+    }
+
     /// Adds the values of `other`, which has the same measure.
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(
