@@ -289,7 +289,7 @@ impl Completeness {
         Some(self.transitions as f64 * 100.0 / packets as f64)
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.transitions += other.transitions;
         self.packets = match (self.packets, other.packets) {
             (Some(a), Some(b)) => Some(a.saturating_add(b)),

@@ -40,6 +40,9 @@ use crate::model::{
 /// Of the format; files of a later one are refused.
 pub const VERSION: u16 = 1;
 
+/// What of a file comes before its first frame: files of one run are joined by leaving it out of all but the first.
+pub const HEAD_BYTES: usize = 10;
+
 /// What there is before the first window.
 #[derive(Clone, Debug)]
 pub struct Beginning {
@@ -94,4 +97,4 @@ pub enum RecordingError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

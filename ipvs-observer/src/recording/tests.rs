@@ -242,9 +242,21 @@ pub(crate) fn beginning(servers: u16) -> Beginning {
     }
 }
 
+/// So many windows of three servers, the last of them the end.
+pub(crate) fn busy(windows: u64) -> Vec<Window> {
+    let mut chance = Chance::new(42);
+    let windows = (1..=windows).map(|second| {
+        let window = busy_window(3, second, 0.5, &mut chance);
+        Window {
+            is_final: second == windows,
+            ..window
+        }
+    });
+    windows.collect()
+}
+
 /// Three servers, `windows` windows of 1 s; the last is the end of the run.
 pub(crate) fn recorded(windows: u64) -> (Vec<u8>, Vec<Snapshot>) {
-    let mut chance = Chance::new(42);
     let beginning = beginning(3);
     let mut ledger = Ledger::new(
         Arc::clone(&beginning.run),
@@ -254,9 +266,7 @@ pub(crate) fn recorded(windows: u64) -> (Vec<u8>, Vec<Snapshot>) {
     let run = Arc::clone(&beginning.run);
     let mut writer = Writer::start(Vec::new(), beginning, BEGAN_NS).unwrap();
     let mut snapshots = Vec::new();
-    for second in 1..=windows {
-        let mut window = busy_window(3, second, 0.5, &mut chance);
-        window.is_final = second == windows;
+    for window in busy(windows) {
         writer.add(&run, &window).unwrap();
         let Window {
             sample,
@@ -470,10 +480,7 @@ fn frames_of_other_kinds_are_passed_over() {
 #[test]
 fn a_run_can_go_on_in_another_part() {
     let beginning = beginning(3);
-    let mut chance = Chance::new(42);
-    let windows: Vec<Window> = (1..=4)
-        .map(|second| busy_window(3, second, 0.5, &mut chance))
-        .collect();
+    let windows = busy(4);
     let run = Arc::clone(&beginning.run);
     let mut whole = Writer::start(Vec::new(), beginning.clone(), BEGAN_NS).unwrap();
     let mut first = Writer::start(Vec::new(), beginning, BEGAN_NS).unwrap();
