@@ -54,10 +54,8 @@ impl std::fmt::Debug for Kind {
 
 impl Files {
     /// Creates them; one that is there already is left alone, unless it is a device or a pipe.
-    pub(super) fn create(files: &[RecordFile], beginning: Beginning) -> Result<Self, RecordError> {
-        let targets = files
-            .iter()
-            .map(|file| Target::create(file, beginning.clone()));
+    pub(super) fn create(files: &[RecordFile], beginning: &Beginning) -> Result<Self, RecordError> {
+        let targets = files.iter().map(|file| Target::create(file, beginning));
         Ok(Self(targets.collect::<Result<_, _>>()?))
     }
 
@@ -78,7 +76,7 @@ impl Files {
 }
 
 impl Target {
-    fn create(file: &RecordFile, beginning: Beginning) -> Result<Self, RecordError> {
+    fn create(file: &RecordFile, beginning: &Beginning) -> Result<Self, RecordError> {
         let create = || {
             let opened = WholeFile::create(&file.path)?;
             Ok(match file.kind {
@@ -273,7 +271,7 @@ mod tests {
             file(&folder, "run.ndjson", FileKind::JsonLines),
             file(&folder, "run.hlog", FileKind::HistogramLog),
         ];
-        let mut output = Files::create(&files, beginning(3)).unwrap();
+        let mut output = Files::create(&files, &beginning(3)).unwrap();
         for recorded in run() {
             output.add(&recorded).unwrap();
         }
@@ -300,7 +298,7 @@ mod tests {
         let folder = folder("there");
         let there = file(&folder, "run.ivo", FileKind::Recording);
         fs::write(&there.path, "mine").unwrap();
-        let error = Files::create(std::slice::from_ref(&there), beginning(1)).unwrap_err();
+        let error = Files::create(std::slice::from_ref(&there), &beginning(1)).unwrap_err();
         assert!(error.to_string().contains("there already"), "{error}");
         assert_eq!(fs::read(&there.path).unwrap(), b"mine");
         fs::remove_dir_all(&folder).unwrap();
@@ -311,7 +309,7 @@ mod tests {
         let folder = folder("full");
         let lines = file(&folder, "run.ndjson", FileKind::JsonLines);
         std::os::unix::fs::symlink("/dev/full", &lines.path).unwrap();
-        let mut output = Files::create(&[lines], beginning(3)).unwrap();
+        let mut output = Files::create(&[lines], &beginning(3)).unwrap();
         let error = output.add(&run().next().unwrap()).unwrap_err();
         assert!(
             matches!(error, RecordError::Write { windows: 0, .. }),

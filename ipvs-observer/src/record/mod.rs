@@ -163,7 +163,7 @@ enum Output {
 impl Output {
     fn start(config: &Record, beginning: Beginning) -> Result<Self, RecordError> {
         Ok(match config.ring {
-            None => Self::Files(Files::create(&config.files, beginning)?),
+            None => Self::Files(Files::create(&config.files, &beginning)?),
             Some(length) => Self::Ring {
                 ring: Box::new(Ring::create(
                     config.files[0].path.clone(),

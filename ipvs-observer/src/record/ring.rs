@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
@@ -173,7 +173,7 @@ impl Ring {
         Ok(())
     }
 
-    fn write_out(&self, path: &PathBuf) -> io::Result<Written> {
+    fn write_out(&self, path: &Path) -> io::Result<Written> {
         let mut out = WholeFile::create(path)?;
         let mut total = Written::default();
         let open = self

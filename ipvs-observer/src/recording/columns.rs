@@ -146,7 +146,7 @@ impl Coded {
     fn new(values: &[u64], column: Column, before: &[u64]) -> Self {
         let coding = match column.coding() {
             Coding::Previous if before.len() != values.len() => Coding::Plain,
-            coding => coding,
+            coding @ (Coding::Plain | Coding::Previous | Coding::Within) => coding,
         };
         let differences = |bases: &mut dyn Iterator<Item = u64>| -> Vec<u64> {
             let pairs = values.iter().zip(bases);
@@ -160,7 +160,7 @@ impl Coded {
             Coding::Within => differences(&mut [0].into_iter().chain(values.iter().copied())),
         };
         let largest = values.iter().copied().max().unwrap_or_default();
-        let planes = (u64::BITS - largest.leading_zeros()).div_ceil(8);
+        let planes = largest.bit_width().div_ceil(8);
         Self {
             coding,
             planes: planes.to_le_bytes()[0],

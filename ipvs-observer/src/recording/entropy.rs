@@ -224,7 +224,7 @@ mod tests {
             .collect();
         let length = coded(&few).len();
         assert!((20_000..20_600).contains(&length), "{length}");
-        assert!(coded(&[9; 80_000]).len() < 300);
+        assert!(coded(&vec![9; 80_000]).len() < 300);
     }
 
     #[test]

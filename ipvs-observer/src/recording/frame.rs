@@ -142,11 +142,11 @@ pub(super) fn with_changed_contents(file: &[u8], mut chance: impl FnMut() -> u64
     while let Some(frame) = frames.next().unwrap() {
         all.push(frame);
     }
-    let chosen = chance() as usize % all.len();
+    let chosen = usize::try_from(chance()).unwrap() % all.len();
     for _ in 0..=chance() % 3 {
         let contents = &mut all[chosen].contents;
-        let place = chance() as usize % contents.len();
-        contents[place] = (chance() >> 32) as u8;
+        let place = usize::try_from(chance()).unwrap() % contents.len();
+        contents[place] = chance().to_le_bytes()[4];
     }
     let mut out = head();
     for changed in all {

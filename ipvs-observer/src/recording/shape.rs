@@ -460,6 +460,10 @@ fn destination(walk: &mut impl Walk, of: &Destination) -> Result<Destination, Fl
     })
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what is walked over is borrowed"
+)]
 fn tunnel(walk: &mut impl Walk, of: &Tunnel) -> Result<Tunnel, Flaw> {
     let kind: u8 = match of.kind {
         TunnelKind::IpIp => 0,
@@ -570,6 +574,10 @@ fn address(walk: &mut impl Walk, of: IpAddr) -> Result<IpAddr, Flaw> {
     Ok(Ipv6Addr::from_bits(u128::from(high) << u64::BITS | u128::from(low)).into())
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what is walked over is borrowed"
+)]
 fn netmask(walk: &mut impl Walk, of: &Netmask) -> Result<Netmask, Flaw> {
     let (is_ipv4, bits) = match *of {
         Netmask::Ipv4(mask) => (true, mask.to_bits()),

@@ -37,6 +37,7 @@ impl Written {
     }
 
     /// With what was written to another file.
+    #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self {
             windows: self.windows + other.windows,

@@ -7,7 +7,7 @@ pub mod summary;
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, Write},
+    io::{self, BufReader, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -73,7 +73,7 @@ pub enum Verdict {
 pub fn run(config: &Report) -> Result<Verdict, RunError> {
     let before = summary(&config.file, config)?;
     let Some(after) = &config.after else {
-        return Ok(one(config, &before)?);
+        return one(config, &before);
     };
     let after = summary(after, config)?;
     let difference = Difference::new(&before, &after);

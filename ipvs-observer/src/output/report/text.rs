@@ -122,7 +122,7 @@ fn rows(
             .chain(values)
             .chain([latency.max_ns()]);
         let values = values.map(|value| value.map_or_else(|| "-".to_owned(), duration_ns));
-        let values: String = values.map(|value| format!("{value:>8}")).collect();
+        let values = columns(values, 8);
         line(
             text,
             &format!(
@@ -140,10 +140,8 @@ fn time_line(text: &mut String, service: &ServiceSummary, percentiles: &mut Perc
         .into_iter()
         .filter(|&one| service.activity.latency(one).count() > 0);
     let measures: Vec<Measure> = measures.collect();
-    let titles: String = measures
-        .iter()
-        .map(|one| format!("{:>16}", format!("{} P99", one.name())))
-        .collect();
+    let titles = measures.iter().map(|one| format!("{} P99", one.name()));
+    let titles = columns(titles, 16);
     line(
         text,
         &format!(
@@ -160,7 +158,7 @@ fn time_line(text: &mut String, service: &ServiceSummary, percentiles: &mut Perc
             let value = percentiles.at(step.activity.latency(measure), [0.99]);
             value.map_or_else(|| "-".to_owned(), |[value]| duration_ns(value))
         });
-        let p99: String = p99.map(|value| format!("{value:>16}")).collect();
+        let p99 = columns(p99, 16);
         let (refused, dropped) = (
             step.activity.counters.get(Event::Refused),
             step.activity.dropped(),
@@ -219,10 +217,7 @@ fn compare_row(text: &mut String, row: &Row) {
         text,
         &format!("     {}", events.collect::<Vec<_>>().join(", ")),
     );
-    let titles: String = FIGURES
-        .iter()
-        .map(|(_, name)| format!("{:>9}", name.to_uppercase()))
-        .collect();
+    let titles = columns(FIGURES.iter().map(|(_, name)| name.to_uppercase()), 9);
     line(text, &format!("     {:<17}{titles}", "LATENCY"));
     for (measure, changes) in &row.latencies {
         let values = |of: fn(&Change) -> u64| -> String {
@@ -230,7 +225,7 @@ fn compare_row(text: &mut String, row: &Row) {
                 "count" => count(of(change)),
                 _ => duration_ns(of(change)),
             });
-            values.map(|value| format!("{value:>9}")).collect()
+            columns(values, 9)
         };
         let change = changes.iter().map(|change| {
             let mark = if change.is_told == Some(true) {
@@ -273,6 +268,12 @@ pub fn broken(condition: &Condition, broken: &Broken) -> String {
         ", which resolution and sample size cannot tell from no change: not counted"
     };
     format!("{name}: {condition}, it changed by {percent:+.1} %{doubt}")
+}
+
+/// Each to the right of a column so wide.
+fn columns(cells: impl Iterator<Item = String>, width: usize) -> String {
+    let cells = cells.map(|cell| format!("{cell:>width$}"));
+    cells.collect::<Vec<_>>().concat()
 }
 
 fn line(text: &mut String, line: &str) {
