@@ -2,7 +2,7 @@
 
 mod stream;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -27,6 +27,10 @@ pub enum Command {
     Top(TopArguments),
     /// Events of single connections as they happen: ends, refusals, drops, changes of the table.
     Stream(Box<StreamArguments>),
+    /// Writes what is measured into files: a recording (.ivo), a HdrHistogram log (.hlog), JSON lines (.ndjson).
+    Record(RecordArguments),
+    /// What is in a recording, or in what two of them differ.
+    Report(ReportArguments),
     /// The table of services and real servers as ipvsadm prints it, and for machines; needs no eBPF.
     List(ListArguments),
     /// What this host and its kernel allow, what is missing and how to get it; loads nothing.
@@ -209,6 +213,9 @@ pub struct TopArguments {
     /// Tell where the time of one service and each of its real servers goes; ends after 10 s or what -d says, and takes -t, -u, --sctp-service or -f.
     #[arg(long, conflicts_with_all = ["once", "sort", "rows"])]
     pub explain: bool,
+    /// Show a recording (.ivo) instead of this host, window by window, as fast as it can be read.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["explain", "once", "all_netns", "seed", "states"])]
+    pub replay: Option<PathBuf>,
     /// Print one window and end.
     #[arg(long)]
     pub once: bool,
@@ -235,6 +242,75 @@ pub struct TopArguments {
     /// Created once the probes are attached, so that a test can wait for it.
     #[arg(long, hide = true, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+/// What `record` takes.
+#[derive(Debug, Args)]
+pub struct RecordArguments {
+    /// Files to write, of one process and with the same windows; the kind is in the name: .ivo, .hlog or .ndjson.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Keep only the last so much of a recording (5m): SIGUSR1, --dump-when and the end write it out.
+    #[arg(long, value_name = "TIME")]
+    pub ring: Option<String>,
+    /// With --ring: write it out when this becomes true of a service, as 'connect.p99 > 50ms' or 'refused > 10'.
+    #[arg(long, value_name = "CONDITION", requires = "ring")]
+    pub dump_when: Option<String>,
+    /// Observe all network namespaces of this host.
+    #[arg(long)]
+    pub all_netns: bool,
+    /// Look at all connections at the start, as in top.
+    #[arg(long)]
+    pub seed: bool,
+    /// Look at all connections in each window, as in top.
+    #[arg(long)]
+    pub states: bool,
+    /// What is measured.
+    #[command(flatten)]
+    pub measuring: MeasuringArguments,
+    /// Created once the probes are attached, so that a test can wait for it.
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// A command to record around: it is started once the probes are attached, and the recording ends with it.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// What `report` takes.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// A recording (.ivo), or one from before and one from after a change.
+    #[arg(required = true, num_args = 1..=2, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Format of what is printed [default: text].
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<ReportFormat>,
+    /// Only windows from then on: a time since the beginning (90s, 5m) or of the clock (2026-11-20T12:47:00Z).
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Only windows until then.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Exit with status 1 if this is so of a service, as 'connect.p99 > 50ms'; of two recordings 'connect.p99 > +10%'.
+    #[arg(long, value_name = "CONDITION")]
+    pub fail_on: Vec<String>,
+    /// Write a page for a browser, with heat maps and curves, that needs no network.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// A format of `report`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object.
+    Json,
+    /// A line for each measure of each service and server.
+    Csv,
+    /// A HdrHistogram log, one line for each measure of each service and server.
+    Hlog,
 }
 
 /// What `doctor` takes.

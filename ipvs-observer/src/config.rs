@@ -5,6 +5,8 @@
 mod doctor;
 mod list;
 mod measure;
+mod record;
+mod report;
 mod stream;
 mod top;
 
@@ -20,12 +22,15 @@ use thiserror::Error;
 pub use self::{
     doctor::Doctor,
     list::{List, Subject},
+    record::{FileKind, Record, RecordFile},
+    report::{Moment, Report, Span},
     stream::{ClientNetwork, Stream, Wanted},
     top::{Measuring, Top},
 };
 use crate::{
     cli::{Arguments, Command, CommonArguments, OutputFormat, SchemaOf, SortColumn},
     model::{
+        condition::ConditionError,
         filter::{FilterError, Selection, ServerFilter, ServiceFilter},
         id::{AddressFamily, Protocol},
     },
@@ -36,12 +41,16 @@ pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
 
 /// What shall be done, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Job {
     /// `top`.
     Top(Top),
     /// `stream`.
     Stream(Stream),
+    /// `record`.
+    Record(Record),
+    /// `report`.
+    Report(Report),
     /// `list`.
     List(List),
     /// `doctor`.
@@ -150,6 +159,38 @@ pub enum ConfigError {
     /// More of one filter than the programs have room for.
     #[error("{0} can be given {1} times")]
     Many(&'static str, usize),
+    /// A file whose name does not say what is to be in it.
+    #[error("cannot tell from its name what {} shall be: write one that ends in .ivo, .hlog or .ndjson", .0.display())]
+    FileKind(PathBuf),
+    /// A ring is kept of a recording alone.
+    #[error("--ring is about one recording: name one file that ends in .ivo, and no other")]
+    Ring,
+    /// A condition cannot be read.
+    #[error(transparent)]
+    Condition(#[from] ConditionError),
+    /// A time that is neither since the beginning nor of the clock.
+    #[error(
+        "cannot read {option} {text:?}: write a time since the beginning, as 90s, or of the clock, as 2026-11-20T12:47:00Z"
+    )]
+    Moment {
+        /// Which one.
+        option: &'static str,
+        /// As it was written.
+        text: String,
+    },
+    /// A change takes two runs.
+    #[error("--fail-on {0:?} is about the change from one recording to another: name both")]
+    ChangeOfNothing(String),
+    /// A value is one run's.
+    #[error(
+        "--fail-on {0:?} is about one recording: with two, write a change in percent, as 'connect.p99 > +10%'"
+    )]
+    ValueOfTwo(String),
+    /// A condition on what one run alone does not have.
+    #[error(
+        "--dump-when is about one run: write a value instead of a change in percent, as 'connect.p99 > 50ms'"
+    )]
+    ChangeOfOneRun,
     /// A service or server cannot be read.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -169,6 +210,8 @@ pub fn resolve(arguments: Arguments) -> Result<(Job, Surroundings), ConfigError>
     let job = match command {
         Command::Top(arguments) => Job::Top(Top::resolve(&arguments, &common, &file)?),
         Command::Stream(arguments) => Job::Stream(Stream::resolve(&arguments, &common, &file)?),
+        Command::Record(arguments) => Job::Record(Record::resolve(&arguments, &common, &file)?),
+        Command::Report(arguments) => Job::Report(Report::resolve(&arguments, &common)?),
         Command::List(arguments) => Job::List(List::resolve(&arguments, &common, &file)?),
         Command::Doctor(arguments) => Job::Doctor(Doctor::resolve(&arguments, &common, &file)?),
         Command::Schema(arguments) => Job::Schema(arguments.of),

@@ -11,6 +11,8 @@ use crate::{
     kernel::{Capability, NetnsError, ReadError},
     model::filter::Unmatched,
     probe::LoadError,
+    record::RecordError,
+    report::ReportError,
 };
 
 /// A reason to stop.
@@ -54,6 +56,21 @@ pub enum RunError {
     /// The network namespace cannot be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// A file cannot be recorded into.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The command to record around cannot be run.
+    #[error("cannot run {program}, which is to be recorded")]
+    Command {
+        /// As it was typed.
+        program: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Something else of the system.
     #[error("cannot {doing}")]
     System {
@@ -85,6 +102,9 @@ impl RunError {
             | Self::Unmatched(_)
             | Self::Procfs(_)
             | Self::Netns(_)
+            | Self::Record(_)
+            | Self::Report(_)
+            | Self::Command { .. }
             | Self::System { .. } => 1,
         })
     }

@@ -23,5 +23,8 @@ pub mod model;
 pub mod observer;
 pub mod output;
 pub mod probe;
+pub mod record;
+pub mod recording;
+pub mod report;
 pub mod signals;
 pub mod stream;

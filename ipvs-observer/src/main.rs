@@ -14,6 +14,7 @@ use ipvs_observer::{
     kernel::Kernel,
     list, messages, observer,
     output::schema,
+    report::{self, Verdict},
     signals::Ending,
     stream,
 };
@@ -53,8 +54,17 @@ fn run(arguments: Arguments) -> Result<u8, RunError> {
             source,
         })?;
     let ending = match job {
+        Job::Report(config) => {
+            return report::run(&config).map(|verdict| u8::from(verdict == Verdict::Failed));
+        }
+        Job::Top(config) if config.replay.is_some() => {
+            let path = config.replay.clone().unwrap_or_default();
+            report::replay(&path, &config)?;
+            Ending::Complete
+        }
         Job::Top(top) => runtime.block_on(observer::run(top))?,
         Job::Stream(config) => runtime.block_on(stream::run(config))?,
+        Job::Record(record) => runtime.block_on(observer::record(record))?,
         Job::List(list) => runtime.block_on(list::run(list, netns))?,
         Job::Doctor(doctor) => return doctor::run(&doctor, netns),
         Job::Schema(of) => print_schema(of)?,

@@ -1,6 +1,7 @@
 //! The run: starts the sources, takes a sample for each window, hands snapshots on, ends cleanly.
 
 pub(crate) mod namespaces;
+mod sink;
 mod sweeps;
 
 use std::{fs, future::pending, mem, sync::Arc};
@@ -12,6 +13,7 @@ use tokio::{
 
 use self::{
     namespaces::{Packets, Places, Scope, all_read, all_read_or_torn, packets_between},
+    sink::{Around, Command, Sink, Tick},
     sweeps::Sweeps,
 };
 use crate::{
@@ -20,26 +22,27 @@ use crate::{
         resolve::{Refusal, resolve},
     },
     clock,
-    config::{Measuring, Top, Wanted},
+    config::{Measuring, Record, Top, Wanted},
     error::{RunError, one_line},
     kernel::{Capabilities, Kernel},
     model::{
         id::Netns,
         ledger::Ledger,
         sample::{Namespaces, Sample},
-        snapshot::{RefusedProbe, Run, Snapshot},
+        snapshot::{RefusedProbe, Run},
         states::Sweep,
     },
     output::{Format, stdout::Stdout},
     probe::{Entering, LiveRequest, LoadError, Probes, ProgramLog, Request},
-    signals::{Ending, Signals},
+    record::Recorder,
+    recording::{Beginning, Window},
+    signals::{DumpSignal, Ending, Signals},
 };
 
-/// Observes until the end that `config` names, a signal, or the end of the reader.
+/// Shows what is observed until the end that `config` names, a signal, or the end of the reader.
 pub async fn run(config: Top) -> Result<Ending, RunError> {
     let mut signals = Signals::new()?;
-    let mut observer = Observer::start(&config)?;
-    let program_log = observer.probes.take_log();
+    let (mut observer, _) = Observer::start(&config)?;
     let format = Format {
         format: config.output,
         explain: config.explain,
@@ -47,13 +50,32 @@ pub async fn run(config: Top) -> Result<Ending, RunError> {
         rows: config.rows,
     };
     let stdout = Stdout::start(format).map_err(|source| system("start the output", source))?;
-    if let Some(path) = &config.ready_file {
-        fs::write(path, "").map_err(|source| system("create the ready file", source))?;
-    }
-    select! {
-        ending = observer.windows(&config, stdout, &mut signals) => ending,
-        () = forward(program_log) => Ok(Ending::Complete),
-    }
+    let sink = Sink::Stdout(stdout);
+    let around = Around {
+        dump: DumpSignal::NEVER,
+        command: None,
+    };
+    observer
+        .until_end(&config, sink, &mut signals, around)
+        .await
+}
+
+/// Writes what is observed into files until the end that `config` names, a signal, or the end of its command.
+pub async fn record(config: Record) -> Result<Ending, RunError> {
+    let mut signals = Signals::new()?;
+    let dump = DumpSignal::new()?;
+    let (mut observer, mut beginning) = Observer::start(&config.observed)?;
+    beginning.real_servers.clone_from(&config.real_servers);
+    let selection = &config.observed.selection;
+    sink::keep_services(&mut beginning.namespaces, selection);
+    let sink = Sink::Recorder(Recorder::start(&config, beginning)?);
+    let around = Around {
+        dump,
+        command: Command::start(&config.command)?,
+    };
+    observer
+        .until_end(&config.observed, sink, &mut signals, around)
+        .await
 }
 
 /// The sources and what is remembered of them.
@@ -69,7 +91,7 @@ struct Observer {
 }
 
 impl Observer {
-    fn start(config: &Top) -> Result<Self, RunError> {
+    fn start(config: &Top) -> Result<(Self, Beginning), RunError> {
         let kernel = Kernel::at("/");
         let capabilities = check_rights(&kernel, config.all_netns)?;
         let mut scope = Scope::new(&kernel, config.all_netns)?;
@@ -100,12 +122,19 @@ impl Observer {
         if config.explain {
             probes.count_own_cost();
         }
+        let run = Arc::new(run);
+        let beginning = Beginning {
+            run: Arc::clone(&run),
+            at,
+            namespaces: namespaces.clone(),
+            real_servers: Vec::new(),
+        };
         let is_sweeping = config.seed || sweeps.is_due(&namespaces);
         let mut observer = Self {
             kernel,
             scope,
             probes,
-            ledger: Ledger::new(Arc::new(run), at, namespaces.clone()),
+            ledger: Ledger::new(run, at, namespaces.clone()),
             packets,
             sweeps,
         };
@@ -113,14 +142,33 @@ impl Observer {
         if config.seed {
             observer.seed(&places, &namespaces);
         }
-        Ok(observer)
+        Ok((observer, beginning))
+    }
+
+    /// Windows into `sink` and messages of the programs to stderr.
+    async fn until_end(
+        &mut self,
+        config: &Top,
+        sink: Sink,
+        signals: &mut Signals,
+        around: Around,
+    ) -> Result<Ending, RunError> {
+        let program_log = self.probes.take_log();
+        if let Some(path) = &config.ready_file {
+            fs::write(path, "").map_err(|source| system("create the ready file", source))?;
+        }
+        select! {
+            ending = self.windows(config, sink, signals, around) => ending,
+            () = forward(program_log) => Ok(Ending::Complete),
+        }
     }
 
     async fn windows(
         &mut self,
         config: &Top,
-        mut stdout: Stdout,
+        mut sink: Sink,
         signals: &mut Signals,
+        mut around: Around,
     ) -> Result<Ending, RunError> {
         let mut ticks = interval(config.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -138,30 +186,33 @@ impl Observer {
                 biased;
                 () = signals.any() => true,
                 () = &mut end => true,
-                ended = stdout.ended() => return ended.map(|()| Ending::Complete).map_err(|source| system("write to stdout", source)),
+                () = Command::ended(&mut around.command) => true,
+                ended = sink.ended() => return ended.map(|()| Ending::Complete),
+                () = around.dump.come() => {
+                    sink.dump();
+                    continue;
+                }
                 _ = ticks.tick() => config.once,
             };
-            let snapshot = self.window(config, is_final, stdout.missed())?;
-            let health = &snapshot.health;
+            let tick = self.window(config, is_final, &sink)?;
+            let health = &tick.snapshot.health;
             let took = health.table_took + health.sweep_took.unwrap_or_default();
             if took * 2 > config.interval {
                 // Counters are to differ by the traffic, not by the reading.
                 ticks.reset_after(took);
             }
-            stdout.send(Arc::new(snapshot));
+            sink.send(tick);
             if is_final {
                 break;
             }
         }
         select! {
             () = signals.any() => Ok(Ending::Interrupted),
-            written = stdout.finish() => {
-                written.map(|()| Ending::Complete).map_err(|source| system("write to stdout", source))
-            }
+            written = sink.finish() => written.map(|()| Ending::Complete),
         }
     }
 
-    fn window(&mut self, config: &Top, is_final: bool, missed: u64) -> Result<Snapshot, RunError> {
+    fn window(&mut self, config: &Top, is_final: bool, sink: &Sink) -> Result<Tick, RunError> {
         let places = self.scope.find(&self.kernel);
         let at = clock::now();
         let packets = places.packets(&self.kernel)?;
@@ -188,9 +239,21 @@ impl Observer {
             own_cost: self.probes.own_cost(),
             sweep,
         };
-        let mut snapshot = self.ledger.advance(sample, is_final, missed);
+        let missed_windows = sink.missed();
+        let window = sink.keeps_windows().then(|| {
+            let mut sample = sample.clone();
+            sink::keep_services(&mut sample.namespaces, &config.selection);
+            let servers = &mut sample.readings.servers;
+            servers.retain(|(_, service, _), _| config.selection.has_service(service));
+            Window {
+                sample,
+                is_final,
+                missed_windows,
+            }
+        });
+        let mut snapshot = self.ledger.advance(sample, is_final, missed_windows);
         snapshot.select(&config.selection);
-        Ok(snapshot)
+        Ok(Tick { window, snapshot })
     }
 
     /// Attaches and detaches what is seldom asked for; what is refused only now is not counted from now on.

@@ -1,4 +1,6 @@
-//! The signals that end a run.
+//! The signals that end a run, and the one that has what is kept written out.
+
+use std::future::pending;
 
 use tokio::{
     select,
@@ -23,14 +25,12 @@ pub(crate) struct Signals {
     terminate: Signal,
 }
 
+/// SIGUSR1, which asks for what is kept; a process that does not ask dies of it.
+#[derive(Debug)]
+pub(crate) struct DumpSignal(Option<Signal>);
+
 impl Signals {
     pub(crate) fn new() -> Result<Self, RunError> {
-        let register = |kind| {
-            signal(kind).map_err(|source| RunError::System {
-                doing: "handle signals",
-                source,
-            })
-        };
         Ok(Self {
             interrupt: register(SignalKind::interrupt())?,
             terminate: register(SignalKind::terminate())?,
@@ -43,4 +43,27 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+impl DumpSignal {
+    /// One that never comes.
+    pub(crate) const NEVER: Self = Self(None);
+
+    pub(crate) fn new() -> Result<Self, RunError> {
+        Ok(Self(Some(register(SignalKind::user_defined1())?)))
+    }
+
+    pub(crate) async fn come(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => pending().await,
+        }
+    }
+}
+
+fn register(kind: SignalKind) -> Result<Signal, RunError> {
+    signal(kind).map_err(|source| RunError::System {
+        doing: "handle signals",
+        source,
+    })
 }

@@ -19,17 +19,19 @@ use ipvs_observer::{
         filter::{ServerFilter, ServiceFilter},
         id::{AddressFamily, Protocol, ServiceId},
     },
+    recording::{HEAD_BYTES, Recording},
 };
 
 /// Takes any bytes and tells how many things it could read.
 pub type Target = fn(&[u8]) -> usize;
 
 /// The targets by their names, which are those of their files and of their corpora.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("netlink", netlink),
     ("procfs", procfs),
     ("btf", btf),
     ("filters", filters),
+    ("recording", recording),
 ];
 
 /// A datagram, each message of which is taken for an answer to every request.
@@ -153,4 +155,48 @@ pub fn filters(argument: &[u8]) -> usize {
     }
     assert_eq!(service.is_some(), server.is_some(), "{text:?}");
     how_many(&[service.is_some(), mark.is_some(), server.is_some()])
+}
+
+/// A recording, whose checksums are made to fit; tells how many windows it has.
+pub fn recording(bytes: &[u8]) -> usize {
+    let bytes = checked(bytes);
+    let Ok(mut recording) = Recording::open(&bytes[..]) else {
+        return 0;
+    };
+    let mut windows = 0;
+    while let Ok(Some(snapshot)) = recording.next_snapshot() {
+        drop(snapshot);
+        windows += 1;
+    }
+    windows
+}
+
+/// Sets the checksum of each frame: kind, length in four bytes, checksum in four bytes, contents.
+fn checked(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let mut rest = bytes.get_mut(HEAD_BYTES..).unwrap_or_default();
+    while let Some((head, contents)) = rest.split_first_chunk_mut::<9>() {
+        let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let Some((contents, others)) = contents.split_at_mut_checked(length) else {
+            break;
+        };
+        let sum = crc32([&head[..5], &*contents].concat());
+        head[5..].copy_from_slice(&sum.to_le_bytes());
+        rest = others;
+    }
+    bytes
+}
+
+/// CRC-32 as in ISO 3309, bit by bit.
+fn crc32(bytes: Vec<u8>) -> u32 {
+    let mut sum = u32::MAX;
+    for byte in bytes {
+        sum ^= u32::from(byte);
+        for _ in 0..8 {
+            let polynomial = if sum & 1 == 1 { 0xedb8_8320 } else { 0 };
+            sum = sum >> 1 ^ polynomial;
+        }
+    }
+    !sum
 }

@@ -30,6 +30,7 @@ mod options;
 mod outcomes;
 mod persistence;
 mod rates;
+mod record;
 mod records;
 mod reopened;
 mod repeated;

@@ -61,6 +61,8 @@ pub struct Top {
     pub measuring: Measuring,
     /// Created once the probes are attached.
     pub ready_file: Option<PathBuf>,
+    /// The recording that is shown instead of this host.
+    pub replay: Option<PathBuf>,
 }
 
 /// What the programs shall measure, and with how much memory.
@@ -106,18 +108,12 @@ impl Top {
         common: &CommonArguments,
         file: &File,
     ) -> Result<Self, ConfigError> {
-        if top.all_netns && common.netns.is_some() {
-            return Err(ConfigError::Conflict("--all-netns", "--netns"));
-        }
-        let interval = common.interval.as_ref().or(file.interval.as_ref());
-        let duration = common.duration.as_ref().or(file.duration.as_ref());
         let rows = top.rows.or(file.rows).unwrap_or(DEFAULT_ROWS);
-        let selection = selection(common)?;
-        let mut interval = interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?;
-        let mut duration = duration.map(|text| time("duration", text)).transpose()?;
+        let observed = Self::observed(top.all_netns, common, file)?;
+        let (mut interval, mut duration) = (observed.interval, observed.duration);
         let mut measuring = Measuring::resolve(&top.measuring, file)?;
         if top.explain {
-            if selection.services.len() != 1 {
+            if observed.selection.services.len() != 1 {
                 return Err(ConfigError::Explain);
             }
             let length = duration.unwrap_or(EXPLANATION);
@@ -130,9 +126,7 @@ impl Top {
             interval,
             duration,
             once: top.once,
-            all_netns: top.all_netns,
             explain: top.explain,
-            selection,
             output: top.output.or(file.output).unwrap_or_default(),
             sort: top.sort.or(file.sort).unwrap_or_default(),
             rows: (rows > 0).then_some(rows),
@@ -140,6 +134,41 @@ impl Top {
             states: top.states,
             measuring,
             ready_file: top.ready_file.clone(),
+            replay: top.replay.clone(),
+            ..observed
+        })
+    }
+
+    /// What every command says that observes: when, where and of whom; else as little as there can be.
+    pub(super) fn observed(
+        all_netns: bool,
+        common: &CommonArguments,
+        file: &File,
+    ) -> Result<Self, ConfigError> {
+        if all_netns && common.netns.is_some() {
+            return Err(ConfigError::Conflict("--all-netns", "--netns"));
+        }
+        let interval = common.interval.as_ref().or(file.interval.as_ref());
+        let duration = common.duration.as_ref().or(file.duration.as_ref());
+        Ok(Self {
+            interval: interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?,
+            duration: duration.map(|text| time("duration", text)).transpose()?,
+            once: false,
+            all_netns,
+            explain: false,
+            selection: selection(common)?,
+            output: OutputFormat::default(),
+            sort: SortColumn::default(),
+            rows: None,
+            seed: false,
+            states: false,
+            measuring: Measuring {
+                measures: Vec::new(),
+                memory_bytes: DEFAULT_MEMORY_BYTES,
+                connections: DEFAULT_CONNECTIONS,
+            },
+            ready_file: None,
+            replay: None,
         })
     }
 }

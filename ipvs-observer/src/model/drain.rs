@@ -54,10 +54,13 @@ impl Drain {
         let passed = self.newest.zip(traffic).and_then(|(old, new)| {
             let incoming = new.in_packets.checked_sub(old.in_packets)?;
             let outgoing = new.out_packets.checked_sub(old.out_packets)?;
-            Some(incoming + outgoing)
+            Some(incoming.saturating_add(outgoing))
         });
         // Once counters were zeroed the sum is not known any more.
-        self.packets = self.packets.zip(passed).map(|(sum, new)| sum + new);
+        self.packets = self
+            .packets
+            .zip(passed)
+            .map(|(sum, new): (u64, u64)| sum.saturating_add(new));
         self.newest = traffic;
         if server.active == 0 && server.inactive == 0 {
             self.drained_at.get_or_insert(at);

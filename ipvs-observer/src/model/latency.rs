@@ -105,6 +105,54 @@ impl Distribution {
             .map(move |(index, count)| (scale.bounds_of(index).0, count))
     }
 
+    /// Between which values the value at `quantile` of what was sampled lies, in 95 of 100 samples: the outer bounds of the
+    /// buckets of the order statistics that lie 1.96 standard deviations of the binomial distribution to either side.
+    /// `None` where there are too few values for it.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rank that is off by one in 2^53 is no other"
+    )]
+    pub fn confidence_ns(&self, quantile: f64) -> Option<(u64, u64)> {
+        let n = self.count as f64;
+        let spread = 1.96 * (n * quantile * (1.0 - quantile)).sqrt();
+        let (low, high) = (
+            (n * quantile - spread).floor(),
+            (n * quantile + spread).ceil(),
+        );
+        if low < 1.0 || high > n {
+            return None;
+        }
+        let (low, high) = (
+            self.bucket_of_rank(low as u64)?,
+            self.bucket_of_rank(high as u64)?,
+        );
+        let (min, max) = self.extremes_ns?;
+        Some((low.0.max(min), high.1.min(max)))
+    }
+
+    /// Bounds of the bucket with the value of `rank`, counted from 1.
+    fn bucket_of_rank(&self, rank: u64) -> Option<(u64, u64)> {
+        let mut below = 0;
+        let mut buckets = self.in_order();
+        let (index, _) = buckets.find(|(_, count)| {
+            below += count;
+            below >= rank
+        })?;
+        Some(self.scale().bounds_of(index))
+    }
+
+    /// Index of each bucket that is not empty and how many values it has, by index.
+    pub fn indices(&self) -> &[(usize, u64)] {
+        &self.buckets
+    }
+
+    /// Buckets of an octave are two to this power.
+    pub const fn grouping_bits(&self) -> u32 {
+        self.grouping_bits
+    }
+
     /// Adds the values of `other`, which has the same measure.
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(
@@ -197,6 +245,25 @@ impl Percentiles {
 
     /// The values at [`Self::SHOWN`], in nanoseconds; `None` without values.
     pub fn of(&mut self, distribution: &Distribution) -> Option<[u64; Self::SHOWN.len()]> {
+        self.at(distribution, Self::SHOWN.map(|(quantile, _)| quantile))
+    }
+
+    /// The values at `quantiles` between 0 and 1, in nanoseconds; `None` without values.
+    pub fn at<const N: usize>(
+        &mut self,
+        distribution: &Distribution,
+        quantiles: [f64; N],
+    ) -> Option<[u64; N]> {
+        let histogram = self.histogram(distribution)?;
+        let scale = distribution.scale();
+        Some(quantiles.map(|quantile| {
+            let slot_ns = histogram.value_at_quantile(quantile);
+            distribution.representative_ns(scale.bucket_of(slot_ns))
+        }))
+    }
+
+    /// All values as others read them, each as its bucket's; `None` without values.
+    pub fn histogram(&mut self, distribution: &Distribution) -> Option<&Histogram<u64>> {
         let histogram = self.scratch.as_mut()?;
         if distribution.count == 0 {
             return None;
@@ -205,11 +272,7 @@ impl Percentiles {
         for (index, count) in distribution.in_order() {
             histogram.saturating_record_n(distribution.representative_ns(index).max(1), count);
         }
-        let scale = distribution.scale();
-        Some(Self::SHOWN.map(|(quantile, _)| {
-            let slot_ns = histogram.value_at_quantile(quantile);
-            distribution.representative_ns(scale.bucket_of(slot_ns))
-        }))
+        Some(histogram)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What outputs are given: maps and table merged, for one window and for the whole run.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use ipvs_observer_common::{Event, Loss, Measure};
 
@@ -142,12 +142,12 @@ impl Run {
 }
 
 /// How often an attached probe did not run, since it was attached; absent where the kernel does not count it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeHealth {
     /// The probe, of which a function can have one at its entry and one at its return.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The kernel function.
-    pub function: &'static str,
+    pub function: Cow<'static, str>,
     /// Another probe was being handled on that CPU, or too many calls had not returned.
     pub missed: Option<u64>,
     /// The CPU was inside another program, or inside a bpf(2) call that touches a map.
@@ -289,7 +289,7 @@ impl Completeness {
         Some(self.transitions as f64 * 100.0 / packets as f64)
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.transitions += other.transitions;
         self.packets = match (self.packets, other.packets) {
             (Some(a), Some(b)) => Some(a.saturating_add(b)),

@@ -89,7 +89,7 @@ struct HealthObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sweep_took_ns: Option<u64>,
     missed_windows: u64,
-    probes: Vec<ProbeObject>,
+    probes: Vec<ProbeObject<'a>>,
     memory: MemoryObject,
     measures: Vec<&'static str>,
     refused_probes: Vec<RefusedObject<'a>>,
@@ -109,9 +109,9 @@ struct CoverageObject {
 }
 
 #[derive(Serialize)]
-struct ProbeObject {
-    probe: &'static str,
-    function: &'static str,
+struct ProbeObject<'a> {
+    probe: &'a str,
+    function: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     missed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -391,10 +391,10 @@ pub(super) fn latency(distribution: &Distribution, percentiles: &mut Percentiles
     }
 }
 
-const fn probe(health: &ProbeHealth) -> ProbeObject {
+fn probe(health: &ProbeHealth) -> ProbeObject<'_> {
     ProbeObject {
-        probe: health.name,
-        function: health.function,
+        probe: &health.name,
+        function: &health.function,
         missed: health.missed,
         recursion_misses: health.recursion_misses,
     }

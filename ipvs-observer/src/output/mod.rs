@@ -5,10 +5,12 @@
 
 pub mod doctor;
 mod explain;
+pub mod hlog;
 pub mod json;
 pub mod list;
 mod memory;
 mod object;
+pub mod report;
 pub mod schema;
 pub mod stdout;
 pub mod stream;

@@ -233,6 +233,12 @@ impl RatesObject {
 /// An object whose names are data, in the order given.
 pub(super) struct Pairs<K, V>(pub(super) Vec<(K, V)>);
 
+impl<K, V> Pairs<K, V> {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl<K: Serialize, V: Serialize> Serialize for Pairs<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))

@@ -166,14 +166,14 @@ fn snapshot(n_servers: u16, is_final: bool) -> Snapshot {
             losses,
             probes: vec![
                 ProbeHealth {
-                    name: "tcp_state_transition",
-                    function: "tcp_state_transition",
+                    name: "tcp_state_transition".into(),
+                    function: "tcp_state_transition".into(),
                     missed: Some(0),
                     recursion_misses: Some(2),
                 },
                 ProbeHealth {
-                    name: "ip_vs_schedule_return",
-                    function: "ip_vs_schedule",
+                    name: "ip_vs_schedule_return".into(),
+                    function: "ip_vs_schedule".into(),
                     missed: Some(0),
                     recursion_misses: Some(0),
                 },

@@ -2,7 +2,7 @@
 
 pub(super) mod explain;
 mod latency;
-mod number;
+pub(in crate::output) mod number;
 mod rows;
 mod states;
 

@@ -62,8 +62,8 @@ impl Watch {
         let watched = self.0.iter().zip(missed);
         watched
             .map(|(watched, missed)| ProbeHealth {
-                name: watched.probe.name,
-                function: watched.probe.function,
+                name: watched.probe.name.into(),
+                function: watched.probe.function.into(),
                 missed,
                 recursion_misses: watched.recursion_misses().filter(|_| is_counted),
             })

@@ -1,7 +1,7 @@
 //! Numbers in few characters, three digits of them significant.
 
 /// A rate or another measured number, in at most six characters.
-pub(super) fn short(value: f64) -> String {
+pub(in crate::output) fn short(value: f64) -> String {
     scaled(
         value,
         &[("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)],
@@ -13,7 +13,7 @@ pub(super) fn short(value: f64) -> String {
     clippy::cast_precision_loss,
     reason = "what is shown has three digits then"
 )]
-pub(super) fn count(value: u64) -> String {
+pub(in crate::output) fn count(value: u64) -> String {
     if value < 1_000_000 {
         value.to_string()
     } else {
@@ -23,7 +23,7 @@ pub(super) fn count(value: u64) -> String {
 
 /// A duration with its unit, in at most seven characters.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn duration_ns(value: u64) -> String {
+pub(in crate::output) fn duration_ns(value: u64) -> String {
     scaled(
         value as f64,
         &[

@@ -1,0 +1,254 @@
+//! Reports of known recordings.
+
+use std::{sync::Arc, time::Duration};
+
+use ipvs_observer_common::Measure;
+use serde_json::Value;
+
+use super::{csv, hlog, html, json, text};
+use crate::{
+    model::{activity::Activity, snapshot::Snapshot},
+    output,
+    recording::tests::{of_values, recorded, service_id},
+    report::{
+        difference::Difference,
+        summary::{ServiceSummary, Summary},
+    },
+};
+
+fn summary(snapshots: &[Snapshot]) -> Summary {
+    let mut summary = Summary::new(crate::recording::tests::beginning(1).at);
+    for snapshot in snapshots {
+        summary.add(snapshot);
+    }
+    summary
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Number for number: what the run itself printed at its end is what is reported of its recording.
+#[test]
+fn a_report_says_what_the_run_said_at_its_end() {
+    let (_, snapshots) = recorded(6);
+    let report = parsed(&json::encode(&summary(&snapshots)));
+    let end = parsed(&output::json::encode(snapshots.last().unwrap()));
+    assert_eq!(report["measured_ns"], end["elapsed_ns"]);
+    let (report, end) = (&report["services"][0], &end["services"][0]);
+    let same = |reported: &Value, printed: &Value| {
+        assert_eq!(reported["counters"], printed["total"]["counters"]);
+        for (measure, latency) in reported["latency"].as_object().unwrap() {
+            let printed = printed["total"]["latency"][measure].as_object().unwrap();
+            assert!(printed.len() >= 9, "{printed:?}");
+            for (name, value) in printed {
+                assert_eq!(&latency[name], value, "{measure}.{name}");
+            }
+        }
+    };
+    same(report, end);
+    let servers = report["servers"].as_array().unwrap();
+    assert_eq!(servers.len(), 3);
+    for (place, server) in servers.iter().enumerate() {
+        same(server, &end["servers"][place]);
+    }
+    let timeline = report["timeline"].as_array().unwrap();
+    let scheduled: u64 = timeline
+        .iter()
+        .map(|step| step["counters"]["scheduled"].as_u64().unwrap())
+        .sum();
+    assert_eq!((timeline.len(), scheduled), (6, 180));
+}
+
+#[test]
+fn a_long_time_line_keeps_its_sum() {
+    let (_, snapshots) = recorded(3);
+    let mut summary = summary(&[]);
+    for _ in 0..300 {
+        for snapshot in &snapshots {
+            summary.add(snapshot);
+        }
+    }
+    let service = &summary.services[0];
+    assert!(
+        (100..=240).contains(&service.steps.len()),
+        "{}",
+        service.steps.len()
+    );
+    let length: Duration = service.steps.iter().map(|step| step.length).sum();
+    assert_eq!(length, Duration::from_mins(15));
+    let mut sum = Activity::none();
+    for step in &service.steps {
+        sum.merge(&step.activity);
+    }
+    assert_eq!(sum, service.activity);
+}
+
+#[test]
+fn csv_has_a_line_for_each_measure_of_each() {
+    let (_, snapshots) = recorded(2);
+    let text = csv::encode(&summary(&snapshots));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 1 + 4 * 6);
+    assert!(
+        lines.iter().all(|line| line.split(',').count() == 13),
+        "{text}"
+    );
+    let report = parsed(&json::encode(&summary(&snapshots)));
+    let p99 = &report["services"][0]["latency"]["connect"]["p99_ns"];
+    let connect = lines
+        .iter()
+        .find(|line| line.starts_with(",TCP 192.0.0.0:443,,connect,60,"));
+    assert_eq!(connect.unwrap().split(',').nth(9).unwrap(), p99.to_string());
+}
+
+#[test]
+fn text_has_percentiles_outcomes_and_a_time_line() {
+    let (_, snapshots) = recorded(2);
+    let text = text::encode(&summary(&snapshots));
+    for part in [
+        "director1  Linux 6.12.1-test  2027-01-15T08:00:00.000000000Z to 2027-01-15T08:00:02.000000000Z  2 windows",
+        "TCP 192.0.0.0:443\n     30 connections/s, scheduled 60, established 60",
+        "  -> 10.1.0.2:8443\n     10 connections/s, scheduled 20",
+        "LATENCY       COUNT    MEAN     P50     P90     P99   P99.9  P99.99     MAX",
+        "2027-01-15T08:00:01.000000000Z      30        0        0",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+/// One service with so many values of `connect` around a median.
+fn of(median_ns: u64, values: u64) -> Summary {
+    let (_, snapshots) = recorded(1);
+    let mut summary = summary(&snapshots);
+    let values: Vec<u64> = (0..values)
+        .map(|one| median_ns + one * 37_501 % (median_ns / 4))
+        .collect();
+    let mut activity = Activity::none();
+    activity.latencies[Measure::Connect as usize] = of_values(Measure::Connect, &values);
+    let service: &mut ServiceSummary = &mut summary.services[0];
+    service.activity = activity;
+    service.servers.clear();
+    summary
+}
+
+fn told(before: &Summary, after: &Summary) -> Vec<(&'static str, Option<bool>)> {
+    let difference = Difference::new(before, after);
+    let (measure, changes) = &difference.rows[0].latencies[0];
+    assert_eq!(*measure, Measure::Connect);
+    changes
+        .iter()
+        .map(|change| (change.name, change.is_told))
+        .collect()
+}
+
+#[test]
+fn a_change_is_marked_where_resolution_and_sample_size_can_tell_it() {
+    let (some, many) = (of(1_000_000, 30), of(1_000_000, 20_000));
+    let mark = |before: &Summary, after: &Summary, name| {
+        let all = told(before, after);
+        all.into_iter().find(|(its, _)| *its == name).unwrap().1
+    };
+    // A change of 10 % in 20 000 values, and the same in 30 of which the 99th percentile is no more than the largest.
+    assert_eq!(mark(&many, &of(1_100_000, 20_000), "p99"), Some(true));
+    assert_eq!(mark(&some, &of(1_100_000, 30), "p99"), Some(false));
+    assert_eq!(mark(&some, &of(1_500_000, 30), "p50"), Some(true));
+    // Less than a bucket is wide.
+    assert_eq!(mark(&many, &of(1_005_000, 20_000), "p50"), Some(false));
+    assert_eq!(mark(&many, &many, "p99"), Some(false));
+    assert_eq!(mark(&many, &some, "mean"), None);
+}
+
+#[test]
+fn a_condition_on_two_runs_holds_only_where_it_can_be_told() {
+    let (before, after) = (of(1_000_000, 20_000), of(1_300_000, 20_000));
+    let difference = Difference::new(&before, &after);
+    let broken = difference.broken(&"connect.p99 > +10%".parse().unwrap());
+    assert_eq!(broken.len(), 1);
+    assert!(broken[0].is_told && broken[0].name == service_id(0).to_string());
+    assert_eq!(
+        difference.broken(&"connect.p99 > +40%".parse().unwrap()),
+        []
+    );
+    let (before, after) = (of(1_000_000, 5), of(1_300_000, 5));
+    let difference = Difference::new(&before, &after);
+    let broken = difference.broken(&"connect.p99 > +10%".parse().unwrap());
+    assert!(!broken[0].is_told);
+    let object = parsed(&json::compare(&difference));
+    assert_eq!(
+        object["rows"][0]["latency"]["connect"]["p99"]["significant"],
+        false
+    );
+    assert!(text::compare(&difference).contains("change"));
+    assert_eq!(csv::compare(&difference).lines().count(), 1 + 8);
+}
+
+#[test]
+fn a_log_of_histograms_has_the_percentiles_of_the_report() {
+    use hdrhistogram::serialization::{
+        Deserializer,
+        interval_log::{IntervalLogIterator, LogEntry},
+    };
+    let (_, snapshots) = recorded(6);
+    let summary = summary(&snapshots);
+    let log = hlog(&summary);
+    let report = parsed(&json::encode(&summary));
+    let mut found = 0;
+    for entry in IntervalLogIterator::new(&log) {
+        let LogEntry::Interval(interval) = entry.unwrap() else {
+            continue;
+        };
+        let tag = interval.tag().unwrap().as_str().to_owned();
+        let Some(measure) = tag.strip_prefix("TCP:192.0.0.0:443/") else {
+            continue;
+        };
+        let bytes = base64(interval.encoded_histogram());
+        let read: hdrhistogram::Histogram<u64> =
+            Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+        let expected = &report["services"][0]["latency"][measure];
+        assert_eq!(expected["count"], read.len());
+        for (quantile, name) in [(0.5, "p50_ns"), (0.99, "p99_ns"), (0.9999, "p9999_ns")] {
+            let value = expected[name].as_u64().unwrap();
+            assert!(
+                read.equivalent(read.value_at_quantile(quantile), value),
+                "{tag} {name}"
+            );
+        }
+        found += 1;
+    }
+    assert_eq!(found, 6);
+}
+
+/// RFC 4648.
+fn base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = text
+        .bytes()
+        .filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte));
+    let mut bytes = Vec::new();
+    let (mut bits, mut n_bits) = (0_usize, 0);
+    for digit in digits {
+        (bits, n_bits) = (bits << 6 | digit, n_bits + 6);
+        if n_bits >= 8 {
+            n_bits -= 8;
+            bytes.push((bits >> n_bits & 0xff).try_into().unwrap());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_page_holds_its_data_and_asks_for_nothing_else() {
+    let (_, mut snapshots) = recorded(2);
+    let mut run = crate::recording::tests::run();
+    run.host = "</script><b>".to_owned();
+    for snapshot in &mut snapshots {
+        snapshot.run = Arc::new(run.clone());
+    }
+    let page = html::page(&summary(&snapshots));
+    assert!(page.contains("\\u003c/script>\\u003cb>") && !page.contains("</script><b>"));
+    for address in ["http://", "https://", "src=", "@import", "url("] {
+        let outside = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!outside.contains(address), "{address}");
+    }
+}

@@ -1,0 +1,219 @@
+//! The names of the columns of a recording, by which a reader finds those that it knows.
+//!
+//! A column that a file does not have reads as 0, so that files of an earlier program can be read; one that the reader does
+//! not know is passed over, so that those of a later one can be, too. A name whose values would change in meaning is to be
+//! replaced by another name.
+
+use ipvs_observer_common::{Event, Loss, Measure, TCP_STATE_NAMES};
+
+use super::columns::Coding;
+
+/// A column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Plain(Plain),
+    Event(Event),
+    Loss(Loss),
+    /// Connections in a TCP state, by its number.
+    State(usize),
+    Histogram(Measure, Part),
+}
+
+macro_rules! plain {
+    ($($name:ident = $text:literal $coding:ident,)+) => {
+        /// A column that there is once.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Plain { $($name,)+ }
+
+        impl Plain {
+            const ALL: &[Self] = &[$(Self::$name,)+];
+
+            const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            const fn coding(self) -> Coding {
+                match self { $(Self::$name => Coding::$coding,)+ }
+            }
+        }
+    };
+}
+
+plain! {
+    Wall = "time.wall" Previous,
+    Monotonic = "time.monotonic" Previous,
+    IsFinal = "window.final" Plain,
+    Missed = "window.missed" Previous,
+    TableTook = "table.took" Previous,
+    HasPackets = "window.has_packets" Previous,
+    Packets = "window.packets" Plain,
+    Transitions = "window.transitions" Plain,
+    HasCost = "cost.has" Previous,
+    CostRuns = "cost.runs" Previous,
+    CostTime = "cost.time" Previous,
+    Namespaces = "netns.number" Previous,
+    Netns = "netns" Previous,
+    Text = "text" Previous,
+    TextLength = "text.length" Previous,
+    HasText = "text.has" Previous,
+    Settings = "settings.number" Previous,
+    HasTableSize = "connection_table.has" Previous,
+    TableSize = "connection_table.size" Previous,
+    IsTorn = "table.torn" Previous,
+    Services = "services.number" Previous,
+    Servers = "servers.number" Previous,
+    IdKind = "id.kind" Previous,
+    Protocol = "id.protocol" Previous,
+    Family = "address.family" Previous,
+    AddressHigh = "address.high" Previous,
+    AddressLow = "address.low" Previous,
+    Port = "port" Previous,
+    Mark = "id.mark" Previous,
+    Flags = "service.flags" Previous,
+    Timeout = "service.timeout" Previous,
+    NetmaskKind = "service.netmask_kind" Previous,
+    Netmask = "service.netmask" Previous,
+    Method = "server.method" Previous,
+    Weight = "server.weight" Previous,
+    Active = "server.active" Previous,
+    Inactive = "server.inactive" Previous,
+    Persistent = "server.persistent" Previous,
+    HasThresholds = "server.has_thresholds" Previous,
+    Upper = "server.upper" Previous,
+    Lower = "server.lower" Previous,
+    TunnelKind = "tunnel.kind" Previous,
+    TunnelType = "tunnel.type" Previous,
+    TunnelPort = "tunnel.port" Previous,
+    TunnelFlags = "tunnel.flags" Previous,
+    HasOption = "option.has" Previous,
+    HasStats = "stats.has" Previous,
+    Connections = "traffic.connections" Previous,
+    InPackets = "traffic.in_packets" Previous,
+    OutPackets = "traffic.out_packets" Previous,
+    InBytes = "traffic.in_bytes" Previous,
+    OutBytes = "traffic.out_bytes" Previous,
+    ReadAt = "traffic.read_at" Within,
+    Seen = "seen.number" Previous,
+    Place = "seen.place" Within,
+    Probes = "probes.number" Previous,
+    ProbeMissed = "probe.missed" Previous,
+    ProbeRecursion = "probe.recursion_misses" Previous,
+    Memory = "memory" Previous,
+    HasSweep = "sweep.has" Previous,
+    SweepTook = "sweep.took" Plain,
+    StatesOther = "state.other" Plain,
+    StatesUnseen = "state.begun_unseen" Plain,
+    StatesUnanswered = "state.unanswered" Plain,
+    StatesOldest = "state.oldest" Plain,
+    Grouping = "histogram.grouping_bits" Plain,
+}
+
+/// A part of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// How many buckets are not empty.
+    Buckets,
+    /// Index of the first of them.
+    First,
+    /// Indices from each to the next, less one.
+    Gap,
+    /// Values of each, less one.
+    Count,
+    /// Nanoseconds by which the sum differs from that of the buckets' midpoints.
+    Sum,
+    /// Nanoseconds from the lower bound of the lowest bucket to the smallest value.
+    Min,
+    /// Nanoseconds from the largest value to the upper bound of the highest bucket.
+    Max,
+}
+
+impl Part {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Buckets, "buckets"),
+        (Self::First, "first"),
+        (Self::Gap, "gap"),
+        (Self::Count, "count"),
+        (Self::Sum, "sum"),
+        (Self::Min, "min"),
+        (Self::Max, "max"),
+    ];
+}
+
+const EVENTS: usize = Plain::ALL.len();
+const LOSSES: usize = EVENTS + Event::ALL.len();
+const STATES: usize = LOSSES + Loss::ALL.len();
+const HISTOGRAMS: usize = STATES + TCP_STATE_NAMES.len();
+/// How many columns there are.
+pub(super) const COLUMNS: usize = HISTOGRAMS + Measure::ALL.len() * Part::ALL.len();
+
+impl Column {
+    /// Its place in [`all`].
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::Plain(plain) => plain as usize,
+            Self::Event(event) => EVENTS + event as usize,
+            Self::Loss(loss) => LOSSES + loss as usize,
+            Self::State(state) => STATES + state,
+            Self::Histogram(measure, part) => {
+                HISTOGRAMS + measure as usize * Part::ALL.len() + part as usize
+            }
+        }
+    }
+
+    pub(super) const fn coding(self) -> Coding {
+        match self {
+            Self::Plain(plain) => plain.coding(),
+            Self::Event(_) | Self::Loss(_) | Self::State(_) | Self::Histogram(..) => Coding::Plain,
+        }
+    }
+
+    /// What a file calls it.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Plain(plain) => plain.name().to_owned(),
+            Self::Event(event) => format!("event.{}", event.name()),
+            Self::Loss(loss) => format!("loss.{}", loss.name()),
+            Self::State(state) => format!("state.tcp.{}", TCP_STATE_NAMES[state]),
+            Self::Histogram(measure, part) => {
+                format!("latency.{}.{}", measure.name(), Part::ALL[part as usize].1)
+            }
+        }
+    }
+}
+
+/// Whether the column of this index is of histograms.
+pub(super) const fn is_of_histograms(index: usize) -> bool {
+    index >= HISTOGRAMS || index == Plain::Grouping as usize
+}
+
+/// Every column in the order of its index.
+pub(super) fn all() -> impl Iterator<Item = Column> {
+    let plain = Plain::ALL.iter().copied().map(Column::Plain);
+    let events = Event::ALL.into_iter().map(Column::Event);
+    let losses = Loss::ALL.into_iter().map(Column::Loss);
+    let states = (0..TCP_STATE_NAMES.len()).map(Column::State);
+    let histograms = Measure::ALL.into_iter().flat_map(|measure| {
+        let parts = Part::ALL.into_iter();
+        parts.map(move |(part, _)| Column::Histogram(measure, part))
+    });
+    plain
+        .chain(events)
+        .chain(losses)
+        .chain(states)
+        .chain(histograms)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{COLUMNS, all};
+
+    #[test]
+    fn every_column_has_its_index_and_a_name_of_its_own() {
+        let indices: Vec<usize> = all().map(super::Column::index).collect();
+        assert_eq!(indices, (0..COLUMNS).collect::<Vec<_>>());
+        let names: BTreeSet<String> = all().map(super::Column::name).collect();
+        assert_eq!(names.len(), COLUMNS);
+    }
+}

@@ -1,0 +1,214 @@
+//! The commands about recordings: `report` tells what is in one or in what two differ, `top --replay` shows one again.
+//!
+//! `summary` adds up the windows of a span, `difference` compares two sums; what they look like in print is `output::report`.
+
+pub mod difference;
+pub mod summary;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Write as _},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use self::{difference::Difference, summary::Summary};
+use crate::{
+    cli::ReportFormat,
+    config::{Report, Top},
+    error::RunError,
+    messages,
+    model::latency::Percentiles,
+    output::{Format, report},
+    recording::{Recording, RecordingError},
+};
+
+/// Why there is no report.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A file cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be read.
+    #[error("cannot use {}", path.display())]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: RecordingError,
+    },
+    /// There is nothing to tell of.
+    #[error("{} has no window in that span", .0.display())]
+    NoWindow(PathBuf),
+    /// The page cannot be written.
+    #[error("cannot write {}", path.display())]
+    Page {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Whether nothing is as it must not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// So it is.
+    Passed,
+    /// A condition holds.
+    Failed,
+}
+
+/// Prints what `config` asks for.
+pub fn run(config: &Report) -> Result<Verdict, RunError> {
+    let before = summary(&config.file, config)?;
+    let Some(after) = &config.after else {
+        return one(config, &before);
+    };
+    let after = summary(after, config)?;
+    let difference = Difference::new(&before, &after);
+    let text = match config.output {
+        ReportFormat::Text | ReportFormat::Hlog => report::text::compare(&difference),
+        ReportFormat::Json => report::json::compare(&difference),
+        ReportFormat::Csv => report::csv::compare(&difference),
+    };
+    print(text.as_bytes())?;
+    let mut verdict = Verdict::Passed;
+    for condition in &config.fail_on {
+        for broken in difference.broken(condition) {
+            if broken.is_told {
+                verdict = Verdict::Failed;
+            }
+            messages::say(&report::text::broken(condition, &broken));
+        }
+    }
+    Ok(verdict)
+}
+
+fn one(config: &Report, summary: &Summary) -> Result<Verdict, RunError> {
+    if let Some(path) = &config.html {
+        fs::write(path, report::html::page(summary)).map_err(|source| ReportError::Page {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let text = match config.output {
+        ReportFormat::Text => report::text::encode(summary).into_bytes(),
+        ReportFormat::Json => report::json::encode(summary).into_bytes(),
+        ReportFormat::Csv => report::csv::encode(summary).into_bytes(),
+        ReportFormat::Hlog => report::hlog(summary),
+    };
+    print(&text)?;
+    let mut percentiles = Percentiles::new();
+    let mut verdict = Verdict::Passed;
+    for condition in &config.fail_on {
+        for service in &summary.services {
+            if condition.holds(&service.activity, &mut percentiles) {
+                verdict = Verdict::Failed;
+                messages::say(&format!("{}: {condition}", service.name()));
+            }
+        }
+    }
+    Ok(verdict)
+}
+
+/// Shows a recording as `top` shows a host.
+pub fn replay(path: &Path, config: &Top) -> Result<(), RunError> {
+    let mut recording = open(path)?;
+    let format = Format {
+        format: config.output,
+        explain: false,
+        sort: config.sort,
+        rows: config.rows,
+    };
+    let mut stdout = io::stdout().lock();
+    while let Some(mut snapshot) = next(&mut recording, path)? {
+        snapshot.select(&config.selection);
+        let written = stdout.write_all(format.encode(&snapshot).as_bytes());
+        if !is_read(written)? {
+            break;
+        }
+    }
+    warn_of_cut(&recording, path);
+    Ok(())
+}
+
+fn summary(path: &Path, config: &Report) -> Result<Summary, ReportError> {
+    let mut recording = open(path)?;
+    let mut summary = Summary::new(recording.began());
+    while let Some(mut snapshot) = next(&mut recording, path)? {
+        if config
+            .span
+            .has(recording.began(), snapshot.at, snapshot.window)
+        {
+            snapshot.select(&config.selection);
+            summary.add(&snapshot);
+        }
+    }
+    warn_of_cut(&recording, path);
+    if summary.windows == 0 {
+        return Err(ReportError::NoWindow(path.to_owned()));
+    }
+    Ok(summary)
+}
+
+type FileRecording = Recording<BufReader<File>>;
+
+fn open(path: &Path) -> Result<FileRecording, ReportError> {
+    let file = File::open(path).map_err(|source| ReportError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
+    Recording::open(BufReader::new(file)).map_err(|source| unreadable(path, source))
+}
+
+fn next(
+    recording: &mut FileRecording,
+    path: &Path,
+) -> Result<Option<crate::model::snapshot::Snapshot>, ReportError> {
+    recording
+        .next_snapshot()
+        .map_err(|source| unreadable(path, source))
+}
+
+fn unreadable(path: &Path, source: RecordingError) -> ReportError {
+    ReportError::Recording {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn warn_of_cut(recording: &FileRecording, path: &Path) {
+    if let Some(offset) = recording.cut() {
+        log::warn!(
+            "{} ends within a window at offset {offset}: whoever wrote it was ended there; what is before it is shown",
+            path.display()
+        );
+    }
+}
+
+fn print(text: &[u8]) -> Result<(), RunError> {
+    is_read(io::stdout().lock().write_all(text)).map(drop)
+}
+
+/// Whether there is still somebody who reads; a closed pipe is a quiet end.
+fn is_read(written: io::Result<()>) -> Result<bool, RunError> {
+    match written.and_then(|()| io::stdout().flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(source) => Err(RunError::System {
+            doing: "write to stdout",
+            source,
+        }),
+    }
+}
