@@ -1,7 +1,8 @@
 //! Events of single connections, while a stream is open: filtered here, sent through one ring buffer.
 //!
 //! Those who see what happens call this; without a stream the settings are frozen at nothing, and the verifier leaves all
-//! of it out. What is kept of a connection besides its record is its `Trace`, made only for those that the filters want.
+//! of it out. What is kept of a connection besides its record is its `Trace`, made only for those that the filters want
+//! (`trace`, `filter`).
 //! Each event that is not sent is counted on its CPU with its cause, and the next one that is carries the count of the
 //! lost, so that the reader can say where in the stream they are missing.
 
@@ -10,20 +11,27 @@
     reason = "numbers are packed into registers and taken out again; protocols have 8 bits"
 )]
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
+mod filter;
+mod trace;
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, programs::ProbeContext};
 use ipvs_observer_common::{
-    Connection, Ending, Event, EventKind, Loss, Measure, PATTERNS, Pattern, STAGES, ServerKey,
-    StreamCounts, StreamEvent, StreamLoss, Trace, protocol_bit, sample_hash,
+    Connection, Ending, Event, EventKind, Loss, Measure, STAGES, ServerKey, StreamCounts,
+    StreamEvent, StreamLoss, Trace,
 };
 
+use self::{
+    filter::{Verdict, judge},
+    trace::{add_packet, add_repeated, add_stage, begin_trace, note_state},
+};
 use crate::{
     connections::record_of,
-    globals::{forget, frozen},
+    globals::frozen,
     headers::packet_bytes,
     kread::{
-        AF_INET, Conn, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT, IP_VS_TCP_S_ESTABLISHED,
+        Conn, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT, IP_VS_TCP_S_ESTABLISHED,
         IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_LAST_ACK, IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
         Peer,
     },
@@ -168,105 +176,6 @@ pub(crate) fn newest_conn() -> u64 {
 #[inline(always)]
 fn what(kind: EventKind, detail: u32) -> u64 {
     u64::from(detail) << 32 | u64::from(kind as u32)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn begin_trace(conn: u64, slot: u32) -> u32 {
-    static EMPTY: Trace = Trace {
-        packets: [0; 2],
-        bytes: [0; 2],
-        syn_repeated: 0,
-        history: 0,
-        stages_ns: [0; STAGES],
-        known: 0,
-    };
-    let is_wanted = match Conn(conn).peer() {
-        Ok(peer) => judge(&peer, slot) == Verdict::Wanted,
-        // Its events are lost, each counted when it comes.
-        Err(_) => false,
-    };
-    if !is_wanted {
-        let _ = TRACES.remove(&conn);
-    } else if TRACES.insert(&conn, &EMPTY, 0).is_err()
-        && let Some(counts) = counts()
-    {
-        // SAFETY: see `counts`.
-        bump(unsafe { &raw mut (*counts).untraced });
-    }
-    DONE
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn add_packet(conn: u64, direction: u32, bytes: u32, state: u32) -> u32 {
-    if let Some(counts) = counts() {
-        // SAFETY: see `counts`.
-        unsafe { (*counts).conn = conn };
-    }
-    let Some(trace) = TRACES.get_ptr_mut(&conn) else {
-        return DONE;
-    };
-    let from_server = usize::from(direction != IP_VS_DIR_INPUT);
-    // SAFETY: the element lives until the connection ends, or is another connection's from then on.
-    let packets = unsafe { &raw mut (*trace).packets[from_server] };
-    // SAFETY: as above.
-    let sum = unsafe { &raw mut (*trace).bytes[from_server] };
-    // SAFETY: as above.
-    let history = unsafe { &raw mut (*trace).history };
-    bump(packets);
-    add(sum, u64::from(bytes));
-    note_state(history, u64::from(state));
-    DONE
-}
-
-/// Of two packets on two CPUs that would note the same state one does.
-#[inline(always)]
-fn note_state(history: *mut u64, state: u64) {
-    // SAFETY: the place is one of a map's element.
-    let old = unsafe { history.read_volatile() };
-    if state == 0 || old & 0xf == state {
-        return;
-    }
-    let new = old << 4 | (state & 0xf);
-    // SAFETY: elements of maps are aligned.
-    let _ = unsafe {
-        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-            history, old, new,
-        )
-    };
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn add_repeated(conn: u64) -> u32 {
-    if let Some(trace) = TRACES.get_ptr_mut(&conn) {
-        // SAFETY: see `add_packet`.
-        bump(unsafe { &raw mut (*trace).syn_repeated });
-    }
-    DONE
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn add_stage(conn: u64, slot: u32, measure: u32, value_ns: u64) -> u32 {
-    let index = measure as usize;
-    if index >= STAGES || value_ns > i64::MAX.cast_unsigned() {
-        return DONE;
-    }
-    if let Some(trace) = TRACES.get_ptr_mut(&conn) {
-        // SAFETY: see `add_packet`.
-        let trace = unsafe { &mut *trace };
-        let stage = &mut trace.stages_ns[index];
-        // Turns come many times, everything else once.
-        *stage = value_ns.max(*stage);
-        trace.known |= 1 << measure;
-    }
-    let least_ns = frozen!(STREAM.slower_than_ns[index]);
-    if wants(EventKind::Slow) && least_ns != 0 && value_ns >= least_ns {
-        send(conn, 0, slot, what(EventKind::Slow, measure), value_ns);
-    }
-    DONE
 }
 
 /// `how` is the state before the newest packet, and in the lowest bit that packet's direction.
@@ -455,121 +364,6 @@ fn is_slow(kind: u32, trace: Option<*const Trace>) -> bool {
         is_slow |= least_ns != 0 && took_ns >= least_ns;
     }
     is_slow
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Wanted,
-    Filtered,
-    Sampled,
-}
-
-/// What the filters say of the client and the server.
-#[inline(always)]
-fn judge(peer: &Peer, slot: u32) -> Verdict {
-    let protocols = frozen!(STREAM.protocols);
-    if protocols != 0 && protocols & protocol_bit(peer.protocol) == 0 {
-        return Verdict::Filtered;
-    }
-    if frozen!(STREAM.clients) != 0 && !is_client(peer) {
-        return Verdict::Filtered;
-    }
-    let has_patterns = frozen!(STREAM.services) != 0 || frozen!(STREAM.servers) != 0;
-    if has_patterns && is_server(slot) == 0 {
-        return Verdict::Filtered;
-    }
-    let sample = frozen!(STREAM.sample);
-    if sample > 1 {
-        let is_v4 = peer.family == AF_INET;
-        let hash = sample_hash(peer.address, is_v4, peer.port, peer.protocol as u8);
-        // A client that is not known has no place in a sample.
-        if peer.family == 0 || hash.checked_rem(sample) != Some(0) {
-            return Verdict::Sampled;
-        }
-    }
-    Verdict::Wanted
-}
-
-#[inline(always)]
-fn is_client(peer: &Peer) -> bool {
-    let clients = frozen!(STREAM.clients) as usize;
-    let mut is_wanted = false;
-    for index in 0..PATTERNS {
-        if index >= clients {
-            break;
-        }
-        let family = frozen!(STREAM.client_family[index]);
-        let prefix = frozen!(STREAM.client[index]);
-        let mut rest = u32::from(family ^ peer.family);
-        for word in 0..4 {
-            rest |= (peer.address[word] & prefix.mask[word]) ^ prefix.address[word];
-        }
-        is_wanted |= rest == 0;
-    }
-    is_wanted
-}
-
-/// Not 0 if the services and the real servers that are asked for have the one in `slot`.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn is_server(slot: u32) -> u32 {
-    let Some(key) = SERVER_KEYS.get(slot) else {
-        return 0;
-    };
-    let services = frozen!(STREAM.services) as usize;
-    let mut is_service = services == 0;
-    for index in 0..PATTERNS {
-        if index >= services {
-            break;
-        }
-        is_service |= names_service(&frozen!(STREAM.service[index]), key);
-    }
-    let servers = frozen!(STREAM.servers) as usize;
-    let mut is_server = servers == 0;
-    for index in 0..PATTERNS {
-        if index >= servers {
-            break;
-        }
-        is_server |= names_server(&frozen!(STREAM.server[index]), key);
-    }
-    u32::from(is_service && is_server)
-}
-
-#[inline(always)]
-fn names_service(pattern: &Pattern, key: &ServerKey) -> bool {
-    let mut rest = pattern.firewall_mark ^ key.firewall_mark;
-    if pattern.family != 0 {
-        rest |= u32::from(pattern.family ^ key.family);
-    }
-    if pattern.firewall_mark == 0 {
-        rest |= u32::from(pattern.protocol ^ key.protocol);
-        rest |= difference(pattern.address, &key.virtual_address);
-        if pattern.ports != Pattern::ANY_PORT {
-            rest |= u32::from(pattern.port ^ key.virtual_port);
-        }
-    }
-    forget(u64::from(rest)) == 0
-}
-
-#[inline(always)]
-fn names_server(pattern: &Pattern, key: &ServerKey) -> bool {
-    let mut rest = u32::from(pattern.family ^ key.server_family);
-    rest |= difference(pattern.address, &key.address);
-    rest |= match pattern.ports {
-        Pattern::ANY_PORT => 0,
-        Pattern::SERVICE_PORT => u32::from(key.virtual_port ^ key.port),
-        _ => u32::from(pattern.port ^ key.port),
-    };
-    forget(u64::from(rest)) == 0
-}
-
-#[inline(always)]
-fn difference(words: [u32; 4], bytes: &[u8; 16]) -> u32 {
-    let mut difference = 0;
-    for (word, bytes) in words.into_iter().zip(bytes.as_chunks::<4>().0) {
-        difference |= word ^ u32::from_le_bytes(*bytes);
-    }
-    difference
 }
 
 #[inline(always)]

@@ -43,9 +43,8 @@ fn told(outcome: &Outcome) -> Told {
         .split(|letter: char| !letter.is_ascii_digit())
         .filter_map(|digits| digits.parse().ok())
         .collect();
-    let [delivered, filtered, sampled, lost, ..] = numbers[..] else {
-        panic!("not a summary: {last}");
-    };
+    let numbers = numbers.first_chunk().expect("a summary has four numbers");
+    let [delivered, filtered, sampled, lost] = *numbers;
     Told {
         lines,
         delivered,
