@@ -227,7 +227,7 @@ mod tests {
         record::RecordError,
         recording::{
             Recording,
-            tests::{beginning, busy},
+            testing::{beginning, busy},
         },
     };
 

@@ -217,7 +217,7 @@ mod tests {
         record::Recorded,
         recording::{
             Recording,
-            tests::{beginning, busy},
+            testing::{beginning, busy},
         },
     };
 

@@ -176,7 +176,7 @@ impl<'a> Decoder<'a> {
 #[cfg(test)]
 mod tests {
     use super::{Decoder, Encoder, Model};
-    use crate::recording::tests::Chance;
+    use crate::recording::testing::Chance;
 
     fn coded(bytes: &[u8]) -> Vec<u8> {
         let mut model = Model::new();

@@ -18,9 +18,11 @@ mod describe;
 mod entropy;
 mod frame;
 mod histogram;
+mod members;
 mod names;
 mod reader;
 mod shape;
+mod tables;
 mod writer;
 
 use std::{io, sync::Arc};
@@ -97,4 +99,6 @@ pub enum RecordingError {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

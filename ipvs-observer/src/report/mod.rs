@@ -19,7 +19,7 @@ use crate::{
     config::{Report, Top},
     error::RunError,
     messages,
-    model::latency::Percentiles,
+    model::{filter::Selection, latency::Percentiles, snapshot::Snapshot},
     output::{Format, report},
     recording::{Recording, RecordingError},
 };
@@ -49,6 +49,9 @@ pub enum ReportError {
     /// There is nothing to tell of.
     #[error("{} has no window in that span", .0.display())]
     NoWindow(PathBuf),
+    /// Nobody who was asked for is in it.
+    #[error("no service or real server that was asked for is in {}", .0.display())]
+    NotThere(PathBuf),
     /// The page cannot be written.
     #[error("cannot write {}", path.display())]
     Page {
@@ -159,6 +162,9 @@ fn summary(path: &Path, config: &Report) -> Result<Summary, ReportError> {
     if summary.windows == 0 {
         return Err(ReportError::NoWindow(path.to_owned()));
     }
+    if summary.services.is_empty() && config.selection != Selection::default() {
+        return Err(ReportError::NotThere(path.to_owned()));
+    }
     Ok(summary)
 }
 
@@ -172,10 +178,7 @@ fn open(path: &Path) -> Result<FileRecording, ReportError> {
     Recording::open(BufReader::new(file)).map_err(|source| unreadable(path, source))
 }
 
-fn next(
-    recording: &mut FileRecording,
-    path: &Path,
-) -> Result<Option<crate::model::snapshot::Snapshot>, ReportError> {
+fn next(recording: &mut FileRecording, path: &Path) -> Result<Option<Snapshot>, ReportError> {
     recording
         .next_snapshot()
         .map_err(|source| unreadable(path, source))

@@ -9,7 +9,7 @@ use super::{csv, hlog, html, json, text};
 use crate::{
     model::{activity::Activity, snapshot::Snapshot},
     output,
-    recording::tests::{of_values, recorded, service_id},
+    recording::testing::{of_values, recorded, service_id},
     report::{
         difference::Difference,
         summary::{ServiceSummary, Summary},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn summary(snapshots: &[Snapshot]) -> Summary {
-    let mut summary = Summary::new(crate::recording::tests::beginning(1).at);
+    let mut summary = Summary::new(crate::recording::testing::beginning(1).at);
     for snapshot in snapshots {
         summary.add(snapshot);
     }
@@ -240,7 +240,7 @@ fn base64(text: &str) -> Vec<u8> {
 #[test]
 fn a_page_holds_its_data_and_asks_for_nothing_else() {
     let (_, mut snapshots) = recorded(2);
-    let mut run = crate::recording::tests::run();
+    let mut run = crate::recording::testing::run();
     run.host = "</script><b>".to_owned();
     for snapshot in &mut snapshots {
         snapshot.run = Arc::new(run.clone());
