@@ -185,7 +185,8 @@ fn established(rows: &BTreeMap<IpAddr, Row<'_>>, server: SocketAddr) -> Result<u
         .total("established")
 }
 
-/// The kernel counts some kilobytes more, of the maps themselves.
+/// The kernel counts some kilobytes more, of the maps themselves, and before 6.4 leaves out what a hash map has beside keys
+/// and values.
 #[cfg_attr(feature = "vm", test)]
 fn the_maps_take_what_is_said() {
     let farm = farm(BEFORE);
@@ -198,10 +199,8 @@ fn the_maps_take_what_is_said() {
         .map(|(id, bytes)| (id, bytes.parse().expect("it is a number")))
         .collect();
     let taken: u64 = by_map.values().sum();
-    assert!(
-        (said..said + said / 20).contains(&taken),
-        "{taken} for {said}"
-    );
+    let near = said - said / 20..said + said / 20;
+    assert!(near.contains(&taken), "{taken} for {said}");
 }
 
 /// The programs that the agent holds, by their numbers.
