@@ -28,4 +28,4 @@
 /// loading, even where the verifier leaves it out.
 const STREAMS: bool = false;
 
-include!("programs.rs");
+include!("programs.in");

@@ -23,4 +23,4 @@
 /// See `main.rs`.
 const STREAMS: bool = true;
 
-include!("programs.rs");
+include!("programs.in");
