@@ -212,6 +212,7 @@ impl Conn {
 }
 
 /// A client and its protocol; the family is 0 where no client is known.
+#[derive(Default)]
 pub(crate) struct Peer {
     /// In network order, an IPv4 address in the first word.
     pub(crate) address: [u32; 4],
@@ -225,12 +226,7 @@ impl Peer {
     /// Who sent the packet `skb`, to which no connection belongs; nobody is known of none.
     #[inline(always)]
     pub(crate) fn of_packet(skb: u64) -> Result<Self, Loss> {
-        let mut peer = Self {
-            address: [0; 4],
-            family: 0,
-            port: 0,
-            protocol: 0,
-        };
+        let mut peer = Self::default();
         if skb == 0 || frozen!(LAYOUT.skb.data.size) == 0 {
             return Ok(peer);
         }

@@ -24,36 +24,8 @@
     reason = "the signature of a program is aya's"
 )]
 
-mod connections;
-mod defence;
-mod drops;
-mod forward;
-mod frames;
-mod globals;
-mod headers;
-mod icmp;
-mod kread;
-mod late;
-mod life;
-mod live;
-mod maps;
-mod pairing;
-mod persistence;
-mod phases;
-mod record;
-mod schedule;
-mod slots;
-mod stream;
-mod sweep;
-mod transition;
+/// Whether the programs can send events of single connections: code that waits for a stream costs a run without one its
+/// loading, even where the verifier leaves it out.
+const STREAMS: bool = false;
 
-/// Which kernel helpers may be called: those that ask for a GPL-compatible licence.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-/// A program that could panic does not load: the verifier refuses the endless loop.
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
+include!("programs.in");

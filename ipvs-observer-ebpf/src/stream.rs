@@ -55,12 +55,12 @@ const DONE: u32 = 0;
 /// Whether a stream is open.
 #[inline(always)]
 pub(crate) fn is_open() -> bool {
-    frozen!(STREAM.kinds) != 0
+    crate::STREAMS && frozen!(STREAM.kinds) != 0
 }
 
 #[inline(always)]
 fn wants(kind: EventKind) -> bool {
-    frozen!(STREAM.kinds) & kind.bit() != 0
+    crate::STREAMS && frozen!(STREAM.kinds) & kind.bit() != 0
 }
 
 /// Begins to keep what `conn` needs for its events, anew where something is left of another.

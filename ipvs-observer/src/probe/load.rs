@@ -22,6 +22,9 @@ use crate::{config::Wanted, model::split::OwnCost};
 
 /// The programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvs-observer-ebpf"));
+/// The same, which send events of single connections too.
+static STREAMING: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvs-observer-ebpf-streaming"));
 
 /// The loaded object with everything attached; dropping it detaches.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ impl Loaded {
         let mut ebpf = EbpfLoader::new()
             .override_global(maps::LAYOUT, layout, true)
             .override_global(maps::SETTINGS, &settings, true)
-            .override_global(maps::STREAM, &stream_settings, true)
+            .override_global(maps::STREAM, &stream_settings, wanted.is_some())
             .map_max_entries(maps::EVENTS, sizes.ring_bytes)
             .map_max_entries(maps::TRACES, sizes.traces)
             .map_max_entries(maps::STREAM_COUNTS, sizes.cpus)
@@ -62,7 +65,7 @@ impl Loaded {
             .map_max_entries(maps::CPUS, sizes.cpus)
             .map_max_entries(maps::FRAMES, sizes.cpus)
             .map_max_entries(maps::CONNECTIONS, sizes.buckets)
-            .load(OBJECT)
+            .load(if wanted.is_some() { STREAMING } else { OBJECT })
             .map_err(|error| object_error(error, sizes.bytes()))?;
         let log = if with_log {
             let log = ProgramLog::new(&mut ebpf);
