@@ -130,14 +130,15 @@ impl Sizes {
         })
     }
 
-    /// Bytes of one chunk of slots.
+    /// Bytes of one chunk of slots, with the places that its slots have in other maps.
     pub(super) fn chunk_bytes(&self) -> u64 {
+        self.own_chunk_bytes() + place_bytes() * u64::from(CHUNK_SLOTS)
+    }
+
+    /// Bytes of one chunk of slots alone.
+    fn own_chunk_bytes(&self) -> u64 {
         let slot = self.measures as usize * self.histogram_bytes() + size_of::<Counters>();
-        let shared = size_of::<ServerKey>() + size_of::<u32>();
-        let element = HASH_ELEMENT_BYTES + HASH_BUCKET_BYTES;
-        let swept = size_of::<Swept>() as u64;
-        let slot = slot as u64 * u64::from(self.partitions) + shared as u64 * 2 + element + swept;
-        slot * u64::from(CHUNK_SLOTS)
+        slot as u64 * u64::from(self.partitions) * u64::from(CHUNK_SLOTS)
     }
 
     /// Bytes of one measure of one server in one partition.
@@ -145,9 +146,10 @@ impl Sizes {
         size_of::<Summary>() + buckets(self.grouping_bits) * size_of::<u32>()
     }
 
-    /// Bytes of all chunks that there are from the start.
+    /// Bytes of all chunks that there are from the start, and of the places of all slots that there can be.
     pub(super) fn server_bytes(&self) -> u64 {
-        self.chunk_bytes() * u64::from(self.chunks)
+        self.own_chunk_bytes() * u64::from(self.chunks)
+            + place_bytes() * u64::from(self.max_slots())
     }
 
     /// Bytes of the records of connections.
@@ -210,6 +212,14 @@ impl Sizes {
 
 /// One place of so many is used when records are as many as asked for (see `best_place` of the programs).
 const PLACES_PER_CONNECTION: u64 = 2;
+
+/// Bytes that a slot has in the maps of all slots, which do not grow.
+const fn place_bytes() -> u64 {
+    let key = size_of::<ServerKey>();
+    let number = size_of::<u32>();
+    // The key is that of a hash map and lies in an array; the number is the former's value and waits in a queue.
+    (2 * key + 2 * number + size_of::<Swept>()) as u64 + HASH_ELEMENT_BYTES + HASH_BUCKET_BYTES
+}
 
 /// Bytes of a hash map whose places, with key and value of so many bytes, are a power of two.
 fn hash_bytes(places: u32, bytes: usize) -> u64 {

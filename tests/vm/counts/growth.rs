@@ -185,45 +185,18 @@ fn established(rows: &BTreeMap<IpAddr, Row<'_>>, server: SocketAddr) -> Result<u
         .total("established")
 }
 
-/// The kernel counts some kilobytes more, of the maps themselves, and before 6.4 leaves out what a hash map has beside keys
-/// and values.
-#[cfg_attr(feature = "vm", test)]
-fn the_maps_take_what_is_said() {
-    let farm = farm(BEFORE);
-    let agent = agent(&farm, &["--max-connections", "10000"]);
-    let report = agent.await_report("a window", |_report| true);
-    let said = memory(&report.expect("the agent goes on"), "bytes");
-    let by_map: BTreeMap<_, u64> = descriptors(&agent)
-        .iter()
-        .filter_map(|text| Some((field(text, "map_id:")?, field(text, "memlock:")?)))
-        .map(|(id, bytes)| (id, bytes.parse().expect("it is a number")))
-        .collect();
-    let taken: u64 = by_map.values().sum();
-    let near = said - said / 20..said + said / 20;
-    assert!(near.contains(&taken), "{taken} for {said}");
-}
-
 /// The programs that the agent holds, by their numbers.
 fn programs(agent: &Agent) -> Vec<String> {
-    let mut programs: Vec<_> = descriptors(agent)
-        .iter()
-        .filter_map(|text| field(text, "prog_id:"))
+    let folder = format!("/proc/{}/fdinfo", agent.pid());
+    let files = fs::read_dir(folder).expect("the agent's files are shown");
+    let mut programs: Vec<_> = files
+        .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())
+        .filter_map(|text| {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix("prog_id:").map(str::to_owned))
+        })
         .collect();
     programs.sort();
     assert_ne!(programs, [] as [&str; 0]);
     programs
-}
-
-/// What the kernel tells of each open file of the agent.
-fn descriptors(agent: &Agent) -> Vec<String> {
-    let folder = format!("/proc/{}/fdinfo", agent.pid());
-    let files = fs::read_dir(folder).expect("the agent's files are shown");
-    files
-        .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())
-        .collect()
-}
-
-fn field(text: &str, name: &str) -> Option<String> {
-    let mut lines = text.lines();
-    lines.find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
 }
