@@ -3,9 +3,9 @@
 //!
 //! `counts` runs on two CPUs, where time means nothing; `timed` where guest time is
 //! exact and an idle moment costs nothing; `peers` as `counts` does, where the programs
-//! of others are installed; `refusal` on a kernel that cannot be observed, where the
-//! others cannot run. `cargo xtask vm` boots all. Nothing skips: what cannot be
-//! tested here has failed.
+//! of others are installed; `once` as `counts` does too, on one kernel instead of all;
+//! `refusal` on a kernel that cannot be observed, where the others cannot run.
+//! `cargo xtask vm` boots all. Nothing skips: what cannot be tested here has failed.
 
 #![cfg_attr(
     not(feature = "vm"),
@@ -17,6 +17,7 @@
 
 mod counts;
 mod fixture;
+mod once;
 mod peers;
 mod refusal;
 mod timed;

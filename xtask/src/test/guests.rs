@@ -35,28 +35,35 @@ const SUITES: &[Suite] = &[
         module: "counts::",
         clock: Clock::Wall { cpus: 2 },
         has_peers: false,
-        on_refused: false,
+        on: On::Observed,
     },
     // What needs exact time.
     Suite {
         module: "timed::",
         clock: Clock::Instructions,
         has_peers: false,
-        on_refused: false,
+        on: On::Observed,
     },
     // What compares with the programs of others.
     Suite {
         module: "peers::",
         clock: Clock::Wall { cpus: 2 },
         has_peers: true,
-        on_refused: false,
+        on: On::Observed,
+    },
+    // What is the same on all of them.
+    Suite {
+        module: "once::",
+        clock: Clock::Wall { cpus: 2 },
+        has_peers: false,
+        on: On::Last,
     },
     // What is left on a kernel that cannot be observed.
     Suite {
         module: "refusal::",
         clock: Clock::Wall { cpus: 2 },
         has_peers: false,
-        on_refused: true,
+        on: On::Refused,
     },
 ];
 /// Guests at a time. Each keeps one CPU of this machine busy and may fill 2 GB of its memory.
@@ -72,8 +79,16 @@ struct Suite {
     clock: Clock,
     /// Without them the suite cannot run.
     has_peers: bool,
-    /// Whether it is for the kernels that are refused, and for no others.
-    on_refused: bool,
+    on: On,
+}
+
+/// The kernels that a suite is for.
+#[derive(Clone, Copy, PartialEq)]
+enum On {
+    Observed,
+    /// The last of those that are observed: of all, the newest.
+    Last,
+    Refused,
 }
 
 /// What the VMs are made of that comes from elsewhere.
@@ -145,8 +160,14 @@ pub(super) fn run(report: &mut Report, fetched: &Fetched) {
 }
 
 fn jobs(kernels: &[Kernel]) -> impl Iterator<Item = Job<'_>> {
-    let on = |suite: &'static Suite| {
-        let is_meant = |kernel: &&Kernel| suite.on_refused == is_refused(&kernel.name);
+    let last = kernels.iter().rfind(|kernel| !is_refused(&kernel.name));
+    let last = last.map(|kernel| kernel.name.as_str());
+    let on = move |suite: &'static Suite| {
+        let is_meant = move |kernel: &&Kernel| match suite.on {
+            On::Observed => !is_refused(&kernel.name),
+            On::Last => last == Some(&kernel.name),
+            On::Refused => is_refused(&kernel.name),
+        };
         let kernels = kernels.iter().filter(is_meant);
         kernels.map(move |kernel| Job { suite, kernel })
     };
@@ -238,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_has_either_all_suites_or_that_of_the_refused() {
+    fn a_kernel_has_either_all_suites_or_that_of_the_refused_and_the_last_has_what_runs_once() {
         let kernels = ["5.10", "6.1", "5.10.262", "5.100"].map(kernel);
         let names = jobs(&kernels).map(|job| job.name()).collect::<Vec<_>>();
         assert_eq!(
@@ -250,6 +271,7 @@ mod tests {
                 "timed:: on 5.100",
                 "peers:: on 6.1",
                 "peers:: on 5.100",
+                "once:: on 5.100",
                 "refusal:: on 5.10",
                 "refusal:: on 5.10.262"
             ]
