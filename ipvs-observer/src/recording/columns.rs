@@ -192,6 +192,8 @@ pub(super) struct Unpacker {
     next: Vec<usize>,
     /// Which columns the file has; others are 0 wherever they are asked for.
     is_known: Vec<bool>,
+    /// How often that can be: the things that lack a value have others.
+    blanks: usize,
 }
 
 impl Unpacker {
@@ -242,8 +244,10 @@ impl Unpacker {
         for known in before.0.iter_mut().filter(|known| !known.is_new) {
             known.values.clear();
         }
+        let values: usize = columns.iter().map(Vec::len).sum();
         Ok(Self {
             next: vec![0; columns.len()],
+            blanks: (values + 1) * names::COLUMNS,
             columns,
             is_known,
         })
@@ -264,6 +268,8 @@ impl Walk for Unpacker {
     fn number(&mut self, column: Column, _: u64) -> Result<u64, Flaw> {
         let index = column.index();
         if !self.is_known[index] {
+            let left = self.blanks.checked_sub(1);
+            self.blanks = left.ok_or("there are more things than values")?;
             return Ok(0);
         }
         let value = self.columns[index].get(self.next[index]);

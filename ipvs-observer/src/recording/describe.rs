@@ -1,11 +1,12 @@
 //! The description at the head of a recording: facts of the run and the names of all columns, as JSON.
 
-use ipvs_observer_common::{Event, Measure};
+use ipvs_observer_common::{Event, EventKind, Measure};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Beginning,
     columns::Flaw,
+    events::EventsAsked,
     names::{self, Column},
 };
 use crate::model::snapshot::{RefusedProbe, Run};
@@ -25,6 +26,8 @@ pub(super) struct Description {
     no_live: Option<String>,
     #[serde(default)]
     pub(super) real_servers: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connection_events: Option<EventsDescription>,
     columns: Vec<String>,
 }
 
@@ -33,6 +36,13 @@ struct MeasureDescription {
     name: String,
     /// The lowest value of its histograms is two to this power, in nanoseconds.
     base: u32,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct EventsDescription {
+    kinds: Vec<String>,
+    sample: u32,
+    filters: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +77,15 @@ impl Description {
             refused_probes: refused.collect(),
             no_live: run.no_live.clone(),
             real_servers: beginning.real_servers.clone(),
+            connection_events: beginning.events.as_ref().map(|asked| EventsDescription {
+                kinds: asked
+                    .kinds
+                    .iter()
+                    .map(|kind| kind.name().to_owned())
+                    .collect(),
+                sample: asked.sample,
+                filters: asked.filters.clone(),
+            }),
             columns: names::all().map(Column::name).collect(),
         }
     }
@@ -88,6 +107,17 @@ impl Description {
             .iter()
             .map(|name| of(name).map(|(_, column)| *column))
             .collect()
+    }
+
+    /// The events that were asked for; a kind that this program does not know is left out.
+    pub(super) fn events_asked(&self) -> Option<EventsAsked> {
+        let asked = self.connection_events.as_ref()?;
+        let is_kept = |kind: &EventKind| asked.kinds.iter().any(|name| name == kind.name());
+        Some(EventsAsked {
+            kinds: EventKind::ALL.into_iter().filter(is_kept).collect(),
+            sample: asked.sample,
+            filters: asked.filters.clone(),
+        })
     }
 
     /// What this program knows of the run; a measure that it does not know is left out.

@@ -4,7 +4,7 @@
 //! not know is passed over, so that those of a later one can be, too. A name whose values would change in meaning is to be
 //! replaced by another name.
 
-use ipvs_observer_common::{Event, Loss, Measure, TCP_STATE_NAMES};
+use ipvs_observer_common::{Event, Loss, Measure, STAGES, TCP_STATE_NAMES};
 
 use super::columns::Coding;
 
@@ -16,6 +16,8 @@ pub(super) enum Column {
     Loss(Loss),
     /// Connections in a TCP state, by its number.
     State(usize),
+    /// What a stage of a single connection took.
+    Stage(Measure),
     Histogram(Measure, Part),
 }
 
@@ -106,6 +108,38 @@ plain! {
     StatesUnanswered = "state.unanswered" Plain,
     StatesOldest = "state.oldest" Plain,
     Grouping = "histogram.grouping_bits" Plain,
+    ToldEvents = "told.number" Plain,
+    ToldTexts = "told.kinds" Plain,
+    ToldWheres = "told.wheres" Plain,
+    ToldNetns = "told.netns" Plain,
+    ToldHas = "told.has" Plain,
+    ToldProtocol = "told.protocol" Plain,
+    ToldMethod = "told.method" Plain,
+    ToldKind = "told.kind" Plain,
+    ToldWhere = "told.where" Plain,
+    ToldAt = "told.at" Within,
+    ToldCpu = "told.cpu" Plain,
+    ToldTook = "told.took" Plain,
+    ToldAge = "told.age" Plain,
+    ToldFlags = "told.flags" Plain,
+    ToldClientKind = "told.client.family" Plain,
+    ToldClientHigh = "told.client.high" Plain,
+    ToldClientLow = "told.client.low" Plain,
+    ToldClientPort = "told.client.port" Plain,
+    ToldPackets = "told.packets" Plain,
+    ToldReplies = "told.replies" Plain,
+    ToldBytes = "told.bytes" Plain,
+    ToldReplyBytes = "told.reply_bytes" Plain,
+    ToldSyns = "told.syn_repeated" Plain,
+    ToldHistory = "told.states" Plain,
+    ToldStages = "told.stages" Plain,
+    ToldLosses = "told.lost.number" Plain,
+    ToldLostCpu = "told.lost.cpu" Plain,
+    ToldLost = "told.lost" Plain,
+    ToldUnwritten = "told.unwritten" Plain,
+    ToldFiltered = "told.filtered" Plain,
+    ToldSampled = "told.outside_of_sample" Plain,
+    ToldUntraced = "told.untraced" Plain,
 }
 
 /// A part of a histogram.
@@ -142,7 +176,8 @@ impl Part {
 const EVENTS: usize = Plain::ALL.len();
 const LOSSES: usize = EVENTS + Event::ALL.len();
 const STATES: usize = LOSSES + Loss::ALL.len();
-const HISTOGRAMS: usize = STATES + TCP_STATE_NAMES.len();
+const STAGE_TIMES: usize = STATES + TCP_STATE_NAMES.len();
+const HISTOGRAMS: usize = STAGE_TIMES + STAGES;
 /// How many columns there are.
 pub(super) const COLUMNS: usize = HISTOGRAMS + Measure::ALL.len() * Part::ALL.len();
 
@@ -154,6 +189,7 @@ impl Column {
             Self::Event(event) => EVENTS + event as usize,
             Self::Loss(loss) => LOSSES + loss as usize,
             Self::State(state) => STATES + state,
+            Self::Stage(measure) => STAGE_TIMES + measure as usize,
             Self::Histogram(measure, part) => {
                 HISTOGRAMS + measure as usize * Part::ALL.len() + part as usize
             }
@@ -163,7 +199,11 @@ impl Column {
     pub(super) const fn coding(self) -> Coding {
         match self {
             Self::Plain(plain) => plain.coding(),
-            Self::Event(_) | Self::Loss(_) | Self::State(_) | Self::Histogram(..) => Coding::Plain,
+            Self::Event(_)
+            | Self::Loss(_)
+            | Self::State(_)
+            | Self::Stage(_)
+            | Self::Histogram(..) => Coding::Plain,
         }
     }
 
@@ -174,6 +214,7 @@ impl Column {
             Self::Event(event) => format!("event.{}", event.name()),
             Self::Loss(loss) => format!("loss.{}", loss.name()),
             Self::State(state) => format!("state.tcp.{}", TCP_STATE_NAMES[state]),
+            Self::Stage(measure) => format!("told.stage.{}", measure.name()),
             Self::Histogram(measure, part) => {
                 format!("latency.{}.{}", measure.name(), Part::ALL[part as usize].1)
             }
@@ -192,6 +233,7 @@ pub(super) fn all() -> impl Iterator<Item = Column> {
     let events = Event::ALL.into_iter().map(Column::Event);
     let losses = Loss::ALL.into_iter().map(Column::Loss);
     let states = (0..TCP_STATE_NAMES.len()).map(Column::State);
+    let stages = Measure::ALL.into_iter().take(STAGES).map(Column::Stage);
     let histograms = Measure::ALL.into_iter().flat_map(|measure| {
         let parts = Part::ALL.into_iter();
         parts.map(move |(part, _)| Column::Histogram(measure, part))
@@ -200,6 +242,7 @@ pub(super) fn all() -> impl Iterator<Item = Column> {
         .chain(events)
         .chain(losses)
         .chain(states)
+        .chain(stages)
         .chain(histograms)
 }
 

@@ -2,17 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ipvs_observer_common::Measure;
+use ipvs_observer_common::{EventKind, Measure};
 
 use super::{
-    Recording, RecordingError, Writer, Written,
+    Events, EventsAsked, Part, Recording, RecordingError, Writer, Written,
     columns::{Before, Packer, Unpacker},
     frame,
     histogram::Cut,
     names, shape,
     testing::{
         BEGAN_NS, Chance, NETNS, at, beginning, busy, busy_window, of_values, recorded,
-        ten_connections,
+        some_events, ten_connections,
     },
 };
 use crate::{
@@ -203,7 +203,7 @@ fn a_changed_byte_is_found_with_its_frame() {
 /// With a checksum that fits, whatever is in a frame is read or refused.
 #[test]
 fn no_contents_of_a_frame_can_do_harm() {
-    let (bytes, _) = recorded(2);
+    let (bytes, _) = with_events(30);
     let mut chance = Chance::new(99);
     let mut refused = 0;
     for _ in 0..2_000 {
@@ -225,6 +225,85 @@ fn frames_of_other_kinds_are_passed_over() {
     let begin = frame::head().len();
     let with = [&bytes[..begin], &other, &bytes[begin..], &other].concat();
     assert_eq!(read(&with).unwrap(), expected);
+}
+
+/// Events in three batches: before, between and behind two windows.
+fn with_events(number: u16) -> (Vec<u8>, Vec<Events>) {
+    let mut beginning = beginning(3);
+    beginning.events = Some(asked());
+    let run = Arc::clone(&beginning.run);
+    let mut writer = Writer::start(Vec::new(), beginning, BEGAN_NS).unwrap();
+    let all = some_events(number);
+    let batches: Vec<Events> = all
+        .chunks(usize::from(number).div_ceil(3))
+        .map(|events| Events {
+            events: events.to_vec(),
+            filtered: 7,
+            ..Events::default()
+        })
+        .collect();
+    writer.add_events(&batches[0]).unwrap();
+    for (window, events) in busy(2).iter().zip(&batches[1..]) {
+        writer.add(&run, window).unwrap();
+        writer.add_events(events).unwrap();
+    }
+    assert_eq!(writer.written().events, u64::from(number));
+    let each = writer.written().bytes_per_event().unwrap();
+    // Most of them are two times of 20 and 26 bits, two numbers of bytes and a client's port.
+    assert!(number < 900 || each < 27.0, "{each}");
+    (writer.out().clone(), batches)
+}
+
+fn asked() -> EventsAsked {
+    EventsAsked {
+        kinds: vec![EventKind::Closed, EventKind::Refused],
+        sample: 8,
+        filters: vec!["--sample 1/8".to_owned()],
+    }
+}
+
+#[test]
+fn events_are_kept_beside_the_windows() {
+    let (bytes, batches) = with_events(900);
+    let mut recording = Recording::open(&bytes[..]).unwrap();
+    assert_eq!(recording.events(), Some(&asked()));
+    let mut order = String::new();
+    let mut read_batches = Vec::new();
+    while let Some(part) = recording.next_part().unwrap() {
+        match part {
+            Part::Window(_) => order.push('w'),
+            Part::Events(events) => {
+                order.push('e');
+                read_batches.push(events);
+            }
+        }
+    }
+    assert_eq!((order.as_str(), read_batches), ("ewewe", batches));
+    // Whoever wants windows gets what a recording without events has.
+    let (without, _) = recorded(2);
+    assert_eq!(read(&bytes).unwrap(), read(&without).unwrap());
+    assert_eq!(Recording::open(&without[..]).unwrap().events(), None);
+}
+
+#[test]
+fn events_are_read_up_to_the_last_whole_frame() {
+    let (bytes, batches) = with_events(60);
+    let mut most = 0;
+    for length in (0..bytes.len()).step_by(97) {
+        let Ok(mut recording) = Recording::open(&bytes[..length]) else {
+            continue;
+        };
+        let mut whole = Vec::new();
+        while let Some(part) = recording.next_part().unwrap() {
+            if let Part::Events(events) = part {
+                whole.push(events);
+            }
+        }
+        assert_eq!(whole, batches[..whole.len()], "{length}");
+        assert!(whole.len() >= most, "{length}");
+        most = whole.len();
+    }
+    assert_eq!(most, 2, "the last one is never whole");
 }
 
 #[test]
