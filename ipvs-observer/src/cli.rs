@@ -292,6 +292,9 @@ pub struct ReportArguments {
     /// Format of what is printed [default: text].
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     pub output: Option<ReportFormat>,
+    /// With -o csv: which table [default: latency]; connections and clients are of recordings with --events.
+    #[arg(long, value_enum, value_name = "TABLE")]
+    pub table: Option<ReportTable>,
     /// Only windows from then on: a time since the beginning (90s, 5m) or of the clock (2026-11-20T12:47:00Z).
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
@@ -318,6 +321,18 @@ pub enum ReportFormat {
     Csv,
     /// A HdrHistogram log, one line for each measure of each service and server.
     Hlog,
+}
+
+/// A table of `report -o csv`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportTable {
+    /// Percentiles of each measure of each service and server.
+    #[default]
+    Latency,
+    /// The connections whose clients waited for longest.
+    Connections,
+    /// The clients with the most connections, refusals and repeated SYNs.
+    Clients,
 }
 
 /// What `doctor` takes.

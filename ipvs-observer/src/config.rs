@@ -176,6 +176,9 @@ pub enum ConfigError {
         "--events=config adds nothing to a recording, which has the tables of each window: name another event"
     )]
     OnlyConfig,
+    /// Only CSV is one table at a time.
+    #[error("--table is about one of the tables of CSV: write -o csv, too")]
+    TableOfNoCsv,
     /// A condition cannot be read.
     #[error(transparent)]
     Condition(#[from] ConditionError),

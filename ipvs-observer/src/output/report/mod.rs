@@ -1,6 +1,7 @@
 //! What `report` prints of a summary or of the difference of two.
 
 pub mod csv;
+pub mod events;
 pub mod html;
 pub mod json;
 pub mod text;

@@ -2,16 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ipvs_observer_common::Measure;
+use ipvs_observer_common::{EventKind, Measure};
 use serde_json::Value;
 
-use super::{csv, hlog, html, json, text};
+use super::{csv, events, hlog, html, json, text};
 use crate::{
-    model::{activity::Activity, snapshot::Snapshot},
+    model::{activity::Activity, filter::Selection, snapshot::Snapshot},
     output,
-    recording::testing::{of_values, recorded, service_id},
+    recording::{
+        Events, EventsAsked,
+        testing::{of_values, recorded, service_id, some_events},
+    },
     report::{
         difference::Difference,
+        events::EventSummary,
         summary::{ServiceSummary, Summary},
     },
 };
@@ -82,6 +86,91 @@ fn a_long_time_line_keeps_its_sum() {
         sum.merge(&step.activity);
     }
     assert_eq!(sum, service.activity);
+}
+
+/// The same with the events of a recording.
+fn with_events(kinds: &[EventKind]) -> Summary {
+    let (_, snapshots) = recorded(2);
+    let mut summary = summary(&snapshots);
+    let asked = EventsAsked {
+        kinds: kinds.to_vec(),
+        sample: 4,
+        filters: vec!["--sample 1/4".to_owned()],
+    };
+    let mut told = EventSummary::new(&asked, &Selection::default());
+    told.add(Events {
+        events: some_events(200),
+        lost: vec![(1, [3, 0])],
+        unwritten: 2,
+        ..Events::default()
+    });
+    told.settle(summary.to, Some((summary.from, summary.to)));
+    summary.events = Some(told);
+    summary
+}
+
+#[test]
+fn the_slowest_connections_and_the_busiest_clients_are_told_where_they_are_known() {
+    let summary = with_events(&EventKind::ALL);
+    let report = parsed(&json::encode(&summary));
+    let events = &report["connection_events"];
+    assert_eq!(events["sample"], 4);
+    assert_eq!(events["lost"]["buffer_full"], 3);
+    assert_eq!(events["lost"]["unwritten"], 2);
+    assert_eq!(events["told"]["refused"], 25);
+    let slowest = events["slowest"].as_array().unwrap();
+    assert_eq!(slowest.len(), 20);
+    let waits: Vec<u64> = slowest
+        .iter()
+        .map(|slow| slow["waited_ns"].as_u64().unwrap())
+        .collect();
+    assert!(waits.is_sorted_by(|a, b| a >= b), "{waits:?}");
+    for slow in slowest {
+        assert_eq!(slow["waited_ns"], slow["stages"]["handshake_ns"]);
+        assert_eq!(slow["service"], "TCP 192.0.0.0:443");
+    }
+    let most = events["most"]["connections"].as_array().unwrap();
+    assert!(most[0]["connections"].as_u64() >= most[1]["connections"].as_u64());
+
+    let text = text::encode(&summary);
+    for part in [
+        "EVENTS of one connection in 4  opened 25, established 25",
+        "lost buffer_full 3, unreadable 0, unwritten 2   only --sample 1/4",
+        "SLOWEST, ENDED AT",
+        "TCP 192.0.0.0:443 > 10.1.0.",
+        "CLIENTS BY CONNECTIONS",
+        "CLIENTS BY REFUSED",
+        "CLIENTS BY SYN_REPEATED",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let told = summary.events.as_ref().unwrap();
+    let lines = events::connections_csv(&summary, told);
+    assert_eq!(lines.lines().count(), 21);
+    let columns: Vec<usize> = lines.lines().map(|line| line.split(',').count()).collect();
+    assert!(columns.iter().all(|n| *n == columns[0]), "{lines}");
+    let waited = lines.lines().nth(1).unwrap().split(',').nth(6).unwrap();
+    assert_eq!(waited, waits[0].to_string());
+    let clients = events::clients_csv(told);
+    assert!(
+        clients.starts_with("most,client,connections,refused,unanswered,syn_repeated,dropped\r\n")
+    );
+}
+
+#[test]
+fn what_was_not_recorded_of_connections_is_absent() {
+    let (_, snapshots) = recorded(2);
+    let without = summary(&snapshots);
+    let report = parsed(&json::encode(&without));
+    assert_eq!(report.get("connection_events"), None);
+    assert!(!text::encode(&without).contains("EVENTS"));
+    let opened = with_events(&[EventKind::Opened]);
+    let report = parsed(&json::encode(&opened));
+    let events = &report["connection_events"];
+    assert_eq!(events.get("slowest"), None);
+    assert_eq!(events["most"]["connections"][0].get("refused"), None);
+    assert_eq!(events["most"].get("refused"), None);
+    assert!(!text::encode(&opened).contains("SLOWEST"));
 }
 
 #[test]
