@@ -195,6 +195,10 @@ pub enum SchemaOf {
     Doctor,
     /// `stream`.
     Stream,
+    /// `report` of one recording.
+    Report,
+    /// `report` of two.
+    Comparison,
 }
 
 /// What `top` takes.

@@ -70,4 +70,4 @@ fn measures<'a>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,7 +7,12 @@ use serde_json::Value;
 
 use super::{csv, events, hlog, html, json, text};
 use crate::{
-    model::{activity::Activity, filter::Selection, snapshot::Snapshot},
+    model::{
+        activity::Activity,
+        filter::Selection,
+        id::{AddressFamily, ServiceId},
+        snapshot::Snapshot,
+    },
     output,
     recording::{
         Events, EventsAsked,
@@ -107,6 +112,35 @@ fn with_events(kinds: &[EventKind]) -> Summary {
     told.settle(summary.to, Some((summary.from, summary.to)));
     summary.events = Some(told);
     summary
+}
+
+/// Reports of everything, of little, and of nothing that is not there.
+pub(in crate::output) fn reports() -> Vec<Value> {
+    let mut everything = with_events(&EventKind::ALL);
+    let mut run = crate::recording::testing::run();
+    run.measures = Measure::ALL.to_vec();
+    everything.run = Some(Arc::new(run));
+    everything.services[0].netns = Some("blue".to_owned());
+    everything.host.latencies[Measure::Estimator as usize] =
+        of_values(Measure::Estimator, &[9_000]);
+    let (_, snapshots) = recorded(1);
+    let mut of_mark = summary(&snapshots);
+    of_mark.services[0].id = ServiceId::FirewallMark {
+        mark: 47,
+        family: AddressFamily::Ipv4,
+    };
+    let all = [everything, with_events(&[EventKind::Opened]), of_mark];
+    all.map(|summary| parsed(&json::encode(&summary))).into()
+}
+
+pub(in crate::output) fn comparisons() -> Vec<Value> {
+    let (before, mut after) = (of(1_000_000, 300), of(1_300_000, 300));
+    let object = |before, after| parsed(&json::compare(&Difference::new(before, after)));
+    let same = object(&before, &before);
+    after.services[0].netns = Some("blue".to_owned());
+    let (_, snapshots) = recorded(1);
+    let whole = summary(&snapshots);
+    vec![object(&whole, &whole), same, object(&before, &after)]
 }
 
 #[test]
@@ -239,13 +273,13 @@ fn a_change_is_marked_where_resolution_and_sample_size_can_tell_it() {
         all.into_iter().find(|(its, _)| *its == name).unwrap().1
     };
     // A change of 10 % in 20 000 values, and the same in 30 of which the 99th percentile is no more than the largest.
-    assert_eq!(mark(&many, &of(1_100_000, 20_000), "p99"), Some(true));
-    assert_eq!(mark(&some, &of(1_100_000, 30), "p99"), Some(false));
-    assert_eq!(mark(&some, &of(1_500_000, 30), "p50"), Some(true));
+    assert_eq!(mark(&many, &of(1_100_000, 20_000), "p99_ns"), Some(true));
+    assert_eq!(mark(&some, &of(1_100_000, 30), "p99_ns"), Some(false));
+    assert_eq!(mark(&some, &of(1_500_000, 30), "p50_ns"), Some(true));
     // Less than a bucket is wide.
-    assert_eq!(mark(&many, &of(1_005_000, 20_000), "p50"), Some(false));
-    assert_eq!(mark(&many, &many, "p99"), Some(false));
-    assert_eq!(mark(&many, &some, "mean"), None);
+    assert_eq!(mark(&many, &of(1_005_000, 20_000), "p50_ns"), Some(false));
+    assert_eq!(mark(&many, &many, "p99_ns"), Some(false));
+    assert_eq!(mark(&many, &some, "mean_ns"), None);
 }
 
 #[test]
@@ -265,7 +299,7 @@ fn a_condition_on_two_runs_holds_only_where_it_can_be_told() {
     assert!(!broken[0].is_told);
     let object = parsed(&json::compare(&difference));
     assert_eq!(
-        object["rows"][0]["latency"]["connect"]["p99"]["significant"],
+        object["rows"][0]["latency"]["connect"]["p99_ns"]["significant"],
         false
     );
     assert!(text::compare(&difference).contains("change"));

@@ -220,7 +220,7 @@ fn compare_row(text: &mut String, row: &Row) {
         text,
         &format!("     {}", events.collect::<Vec<_>>().join(", ")),
     );
-    let titles = columns(FIGURES.iter().map(|(_, name)| name.to_uppercase()), 9);
+    let titles = columns(FIGURES.iter().map(|(.., title)| (*title).to_owned()), 9);
     line(text, &format!("     {:<17}{titles}", "LATENCY"));
     for (measure, changes) in &row.latencies {
         let values = |of: fn(&Change) -> u64| -> String {
