@@ -19,6 +19,8 @@ pub(super) enum Column {
     /// What a stage of a single connection took.
     Stage(Measure),
     Histogram(Measure, Part),
+    /// What the buckets of a histogram leave open of a number, where they leave about two to this power open.
+    Open(Number, usize),
 }
 
 macro_rules! plain {
@@ -108,6 +110,7 @@ plain! {
     StatesUnanswered = "state.unanswered" Plain,
     StatesOldest = "state.oldest" Plain,
     Grouping = "histogram.grouping_bits" Plain,
+    IsShifted = "histogram.shifted" Plain,
     ToldEvents = "told.number" Plain,
     ToldTexts = "told.kinds" Plain,
     ToldWheres = "told.wheres" Plain,
@@ -149,10 +152,27 @@ pub(super) enum Part {
     Buckets,
     /// Index of the first of them.
     First,
-    /// Indices from each to the next, less one.
+    /// Indices from each to the next, less one: in the middle of the buckets,
     Gap,
+    /// next to those at both ends,
+    NearGap,
+    /// and at both ends, where values lie further apart.
+    EndGap,
     /// Values of each, less one.
     Count,
+    /// Buckets from each value of a histogram that is known already to that of this, both in their order.
+    Shift,
+    /// Nanoseconds by which the sum differs from what other histograms say.
+    Sum,
+    /// Nanoseconds by which the smallest value differs from what the sum says.
+    Min,
+    /// Nanoseconds by which the largest value differs from what the sum says.
+    Max,
+}
+
+/// A number beside the buckets of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
     /// Nanoseconds by which the sum differs from that of the buckets' midpoints.
     Sum,
     /// Nanoseconds from the lower bound of the lowest bucket to the smallest value.
@@ -161,15 +181,26 @@ pub(super) enum Part {
     Max,
 }
 
+impl Number {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Sum, "sum"), (Self::Min, "min"), (Self::Max, "max")];
+}
+
+/// Powers of two of what can be open.
+pub(super) const POWERS: usize = 65;
+
 impl Part {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 10] = [
         (Self::Buckets, "buckets"),
         (Self::First, "first"),
         (Self::Gap, "gap"),
+        (Self::NearGap, "near_gap"),
+        (Self::EndGap, "end_gap"),
         (Self::Count, "count"),
-        (Self::Sum, "sum"),
-        (Self::Min, "min"),
-        (Self::Max, "max"),
+        (Self::Shift, "shift"),
+        (Self::Sum, "known_sum"),
+        (Self::Min, "known_min"),
+        (Self::Max, "known_max"),
     ];
 }
 
@@ -179,7 +210,8 @@ const STATES: usize = LOSSES + Loss::ALL.len();
 const STAGE_TIMES: usize = STATES + TCP_STATE_NAMES.len();
 const HISTOGRAMS: usize = STAGE_TIMES + STAGES;
 /// How many columns there are.
-pub(super) const COLUMNS: usize = HISTOGRAMS + Measure::ALL.len() * Part::ALL.len();
+pub(super) const COLUMNS: usize = OPEN + Number::ALL.len() * POWERS;
+const OPEN: usize = HISTOGRAMS + Measure::ALL.len() * Part::ALL.len();
 
 impl Column {
     /// Its place in [`all`].
@@ -193,6 +225,7 @@ impl Column {
             Self::Histogram(measure, part) => {
                 HISTOGRAMS + measure as usize * Part::ALL.len() + part as usize
             }
+            Self::Open(number, power) => OPEN + number as usize * POWERS + power,
         }
     }
 
@@ -203,8 +236,26 @@ impl Column {
             | Self::Loss(_)
             | Self::State(_)
             | Self::Stage(_)
-            | Self::Histogram(..) => Coding::Plain,
+            | Self::Histogram(..)
+            | Self::Open(..) => Coding::Plain,
         }
+    }
+
+    /// How many of the lowest planes hold nothing that could be learnt.
+    pub(super) fn even_planes(self) -> u8 {
+        let bits = match self {
+            // A value lies anywhere in its bucket.
+            Self::Open(Number::Min | Number::Max, power) => power,
+            // A sum lies about its middle.
+            Self::Open(Number::Sum, power) => power.saturating_sub(2),
+            Self::Plain(_)
+            | Self::Event(_)
+            | Self::Loss(_)
+            | Self::State(_)
+            | Self::Stage(_)
+            | Self::Histogram(..) => 0,
+        };
+        u8::try_from(bits / 8).unwrap_or_default()
     }
 
     /// What a file calls it.
@@ -217,6 +268,9 @@ impl Column {
             Self::Stage(measure) => format!("told.stage.{}", measure.name()),
             Self::Histogram(measure, part) => {
                 format!("latency.{}.{}", measure.name(), Part::ALL[part as usize].1)
+            }
+            Self::Open(number, power) => {
+                format!("open.{}.{power}", Number::ALL[number as usize].1)
             }
         }
     }
@@ -238,12 +292,17 @@ pub(super) fn all() -> impl Iterator<Item = Column> {
         let parts = Part::ALL.into_iter();
         parts.map(move |(part, _)| Column::Histogram(measure, part))
     });
+    let open = Number::ALL.into_iter().flat_map(|(number, _)| {
+        let powers = 0..POWERS;
+        powers.map(move |power| Column::Open(number, power))
+    });
     plain
         .chain(events)
         .chain(losses)
         .chain(states)
         .chain(stages)
         .chain(histograms)
+        .chain(open)
 }
 
 #[cfg(test)]
