@@ -4,7 +4,7 @@
 //! `counts` runs on two CPUs, where time means nothing; `timed` where guest time is
 //! exact and an idle moment costs nothing; `peers` as `counts` does, where the programs
 //! of others are installed; `refusal` on a kernel that cannot be observed, where the
-//! others cannot run. `cargo xtask vm` boots all. Nothing skips: what cannot be
+//! others cannot run; `once` where one kernel tells for all. `cargo xtask vm` boots all. Nothing skips: what cannot be
 //! tested here has failed.
 
 #![cfg_attr(
@@ -17,6 +17,8 @@
 
 mod counts;
 mod fixture;
+mod once;
 mod peers;
+mod recorder;
 mod refusal;
 mod timed;

@@ -1,0 +1,3 @@
+//! What does not depend on the kernel: files, signals, pipes, pages.
+
+mod record;
