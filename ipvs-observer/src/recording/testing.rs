@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, f64::consts::TAU, sync::Arc, time::Duration};
 
-use ipvs_observer_common::{Ending, Event, FINEST_GROUPING_BITS, Measure, STAGES};
+use ipvs_observer_common::{Ending, Event, EventKind, FINEST_GROUPING_BITS, Measure, STAGES};
 
-use super::{Beginning, Window, Writer};
+use super::{Beginning, Events, EventsAsked, Window, Writer};
 use crate::{
     ipvs::table::{
         Destination, Netmask, Service, Stats, Table, Thresholds, Traffic, Tunnel, TunnelKind,
@@ -328,4 +328,29 @@ pub(crate) fn recorded(windows: u64) -> (Vec<u8>, Vec<Snapshot>) {
         snapshots.push(ledger.advance(sample, is_final, missed_windows));
     }
     (writer.out().clone(), snapshots)
+}
+
+/// The same with events of three servers, 60 to each window.
+pub(crate) fn recorded_with_events(windows: u64) -> Vec<u8> {
+    let mut beginning = beginning(3);
+    beginning.events = Some(EventsAsked {
+        kinds: EventKind::ALL.to_vec(),
+        sample: 1,
+        filters: Vec::new(),
+    });
+    let run = Arc::clone(&beginning.run);
+    let mut writer = Writer::start(Vec::new(), beginning, BEGAN_NS).unwrap();
+    for (window, second) in busy(windows).iter().zip(0_u64..) {
+        let mut events = some_events(60);
+        for event in &mut events {
+            event.at_ns += second * 1_000_000_000;
+        }
+        let events = Events {
+            events,
+            ..Events::default()
+        };
+        writer.add_events(&events).unwrap();
+        writer.add(&run, window).unwrap();
+    }
+    writer.out().clone()
 }

@@ -12,7 +12,7 @@ use super::{
     names, shape,
     testing::{
         BEGAN_NS, Chance, NETNS, at, beginning, busy, busy_window, of_values, recorded,
-        some_events, ten_connections,
+        recorded_with_events, some_events, ten_connections,
     },
 };
 use crate::{
@@ -161,6 +161,18 @@ fn a_file_that_ends_anywhere_is_read_up_to_its_last_whole_window() {
     zeros.extend([0; 4096]);
     let (lines, cut) = read(&zeros).unwrap();
     assert_eq!((lines, cut), (expected, Some(zeros.len() as u64 - 4096)));
+}
+
+/// What was once written goes on being read, and is still written so.
+#[test]
+fn a_recording_of_this_version_stays_what_it_is() {
+    let golden = include_bytes!("../../../tests/data/recording/run.ivo");
+    let written = recorded_with_events(12);
+    let (lines, cut) = read(golden).unwrap();
+    let (_, snapshots) = recorded(12);
+    let expected: Vec<String> = snapshots.iter().map(json::encode).collect();
+    assert_eq!((lines, cut), (expected, None));
+    assert_eq!(read(&written).unwrap(), read(golden).unwrap());
 }
 
 #[test]
