@@ -113,12 +113,6 @@ impl Report {
                 _ => fail_on.push(condition),
             }
         }
-        if after.is_some() && report.html.is_some() {
-            return Err(ConfigError::Conflict("--html", "two recordings"));
-        }
-        if after.is_some() && report.output == Some(ReportFormat::Hlog) {
-            return Err(ConfigError::Conflict("-o hlog", "two recordings"));
-        }
         if report.table.is_some() && report.output != Some(ReportFormat::Csv) {
             return Err(ConfigError::TableOfNoCsv);
         }

@@ -84,12 +84,16 @@ pub fn run(config: &Report) -> Result<Verdict, RunError> {
     };
     let after = summary(after, config)?;
     let difference = Difference::new(&before, &after);
+    if let Some(path) = &config.html {
+        write_page(path, &report::html::comparison(&difference))?;
+    }
     let text = match config.output {
-        ReportFormat::Text | ReportFormat::Hlog => report::text::compare(&difference),
-        ReportFormat::Json => report::json::compare(&difference),
-        ReportFormat::Csv => report::csv::compare(&difference),
+        ReportFormat::Text => report::text::compare(&difference).into_bytes(),
+        ReportFormat::Json => report::json::compare(&difference).into_bytes(),
+        ReportFormat::Csv => report::csv::compare(&difference).into_bytes(),
+        ReportFormat::Hlog => report::hlog_of_two(&before, &after),
     };
-    print(text.as_bytes())?;
+    print(&text)?;
     let mut verdict = Verdict::Passed;
     for condition in &config.fail_on {
         for broken in difference.broken(condition) {
@@ -104,10 +108,7 @@ pub fn run(config: &Report) -> Result<Verdict, RunError> {
 
 fn one(config: &Report, summary: &Summary) -> Result<Verdict, RunError> {
     if let Some(path) = &config.html {
-        fs::write(path, report::html::page(summary)).map_err(|source| ReportError::Page {
-            path: path.clone(),
-            source,
-        })?;
+        write_page(path, &report::html::page(summary))?;
     }
     let text = match config.output {
         ReportFormat::Text => report::text::encode(summary).into_bytes(),
@@ -127,6 +128,13 @@ fn one(config: &Report, summary: &Summary) -> Result<Verdict, RunError> {
         }
     }
     Ok(verdict)
+}
+
+fn write_page(path: &Path, page: &str) -> Result<(), ReportError> {
+    fs::write(path, page).map_err(|source| ReportError::Page {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn csv(config: &Report, summary: &Summary) -> Result<String, ReportError> {
@@ -162,7 +170,8 @@ pub fn replay(path: &Path, config: &Top) -> Result<(), RunError> {
     Ok(())
 }
 
-fn summary(path: &Path, config: &Report) -> Result<Summary, ReportError> {
+/// Adds up what a recording has of the span and of those that `config` names.
+pub fn summary(path: &Path, config: &Report) -> Result<Summary, ReportError> {
     let mut recording = open(path)?;
     let mut summary = Summary::new(recording.began());
     let asked = recording.events();

@@ -361,6 +361,27 @@ fn base64(text: &str) -> Vec<u8> {
 }
 
 #[test]
+fn two_recordings_share_a_log_and_a_page() {
+    let (before, after) = (of(1_000_000, 300), of(1_300_000, 300));
+    let log = String::from_utf8(super::hlog_of_two(&before, &after)).unwrap();
+    let tags: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("Tag=")?.split(',').next())
+        .collect();
+    let expected = ["before", "after"].map(|when| format!("{when}/TCP:192.0.0.0:443/connect"));
+    assert_eq!(tags, expected);
+    let difference = Difference::new(&before, &after);
+    let page = html::comparison(&difference);
+    for part in [
+        json::encode(&before),
+        json::encode(&after),
+        json::compare(&difference),
+    ] {
+        assert!(page.contains(part.trim_end()));
+    }
+}
+
+#[test]
 fn a_page_holds_its_data_and_asks_for_nothing_else() {
     let (_, mut snapshots) = recorded(2);
     let mut run = crate::recording::testing::run();
