@@ -104,9 +104,9 @@ fn seen(name: &str, page: &str) -> Value {
         .expect("the browser runs: type apt-get install chromium");
     fs::remove_dir_all(&folder).expect("it can be removed");
     let text = String::from_utf8_lossy(&browser.stdout);
-    let found = text.split("SEEN").nth(1);
-    let found =
-        found.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&browser.stderr)));
+    let complaints = String::from_utf8_lossy(&browser.stderr);
+    assert!(text.contains("SEEN"), "{text} {complaints}");
+    let found = text.split("SEEN").nth(1).unwrap_or_default();
     let seen: Value = serde_json::from_str(found).expect("it is JSON");
     assert_eq!(seen["errors"], Value::Array(Vec::new()), "{seen}");
     assert_eq!(seen["requests"], Value::Array(Vec::new()), "{seen}");
