@@ -1,5 +1,7 @@
 //! The description at the head of a recording: facts of the run and the names of all columns, as JSON.
 
+use std::collections::BTreeMap;
+
 use ipvs_observer_common::{Event, EventKind, Measure};
 use serde::{Deserialize, Serialize};
 
@@ -101,12 +103,9 @@ impl Description {
 
     /// The column of each number that the file uses.
     pub(super) fn places(&self) -> Vec<Option<Column>> {
-        let known: Vec<(String, Column)> = names::all().map(|one| (one.name(), one)).collect();
-        let of = |name: &String| known.iter().find(|(its, _)| its == name);
-        self.columns
-            .iter()
-            .map(|name| of(name).map(|(_, column)| *column))
-            .collect()
+        let known: BTreeMap<String, Column> = names::all().map(|one| (one.name(), one)).collect();
+        let names = self.columns.iter();
+        names.map(|name| known.get(name).copied()).collect()
     }
 
     /// The events that were asked for; a kind that this program does not know is left out.

@@ -218,7 +218,7 @@ fn no_contents_of_a_frame_can_do_harm() {
     let (bytes, _) = with_events(30);
     let mut chance = Chance::new(99);
     let mut refused = 0;
-    for _ in 0..2_000 {
+    for _ in 0..500 {
         let changed = frame::with_changed_contents(&bytes, || chance.next());
         match read(&changed) {
             Err(RecordingError::Damaged { .. }) => refused += 1,
@@ -226,7 +226,7 @@ fn no_contents_of_a_frame_can_do_harm() {
             Err(error) => panic!("{error}"),
         }
     }
-    assert!(refused > 500, "{refused}");
+    assert!(refused > 100, "{refused}");
 }
 
 #[test]
