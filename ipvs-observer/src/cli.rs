@@ -6,7 +6,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-pub use self::stream::{StreamArguments, StreamFormat};
+pub use self::stream::{StreamArguments, StreamFormat, WantedArguments};
 
 /// Shows live, per virtual service and real server, what a Linux IPVS director does to traffic.
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ pub enum Command {
     /// Events of single connections as they happen: ends, refusals, drops, changes of the table.
     Stream(Box<StreamArguments>),
     /// Writes what is measured into files: a recording (.ivo), a HdrHistogram log (.hlog), JSON lines (.ndjson).
-    Record(RecordArguments),
+    Record(Box<RecordArguments>),
     /// What is in a recording, or in what two of them differ.
     Report(ReportArguments),
     /// The table of services and real servers as ipvsadm prints it, and for machines; needs no eBPF.
@@ -195,6 +195,10 @@ pub enum SchemaOf {
     Doctor,
     /// `stream`.
     Stream,
+    /// `report` of one recording.
+    Report,
+    /// `report` of two.
+    Comparison,
 }
 
 /// What `top` takes.
@@ -256,6 +260,13 @@ pub struct RecordArguments {
     /// With --ring: write it out when this becomes true of a service, as 'connect.p99 > 50ms' or 'refused > 10'.
     #[arg(long, value_name = "CONDITION", requires = "ring")]
     pub dump_when: Option<String>,
+    /// Keep events of single connections in the recording too, of these kinds, separated by commas, as in stream
+    /// [default: closed,refused,unanswered,dropped].
+    #[arg(long, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "closed,refused,unanswered,dropped")]
+    pub events: Option<String>,
+    /// Which of them.
+    #[command(flatten)]
+    pub wanted: WantedArguments,
     /// Observe all network namespaces of this host.
     #[arg(long)]
     pub all_netns: bool,
@@ -285,6 +296,9 @@ pub struct ReportArguments {
     /// Format of what is printed [default: text].
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     pub output: Option<ReportFormat>,
+    /// With -o csv: which table [default: latency]; connections and clients are of recordings with --events.
+    #[arg(long, value_enum, value_name = "TABLE")]
+    pub table: Option<ReportTable>,
     /// Only windows from then on: a time since the beginning (90s, 5m) or of the clock (2026-11-20T12:47:00Z).
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
@@ -311,6 +325,18 @@ pub enum ReportFormat {
     Csv,
     /// A HdrHistogram log, one line for each measure of each service and server.
     Hlog,
+}
+
+/// A table of `report -o csv`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportTable {
+    /// Percentiles of each measure of each service and server.
+    #[default]
+    Latency,
+    /// The connections whose clients waited for longest.
+    Connections,
+    /// The clients with the most connections, refusals and repeated SYNs.
+    Clients,
 }
 
 /// What `doctor` takes.

@@ -22,7 +22,7 @@ use thiserror::Error;
 pub use self::{
     doctor::Doctor,
     list::{List, Subject},
-    record::{FileKind, Record, RecordFile},
+    record::{FileKind, Record, RecordFile, RecordedEvents},
     report::{Moment, Report, Span},
     stream::{ClientNetwork, Stream, Wanted},
     top::{Measuring, Top},
@@ -48,7 +48,7 @@ pub enum Job {
     /// `stream`.
     Stream(Stream),
     /// `record`.
-    Record(Record),
+    Record(Box<Record>),
     /// `report`.
     Report(Report),
     /// `list`.
@@ -165,6 +165,20 @@ pub enum ConfigError {
     /// A ring is kept of a recording alone.
     #[error("--ring is about one recording: name one file that ends in .ivo, and no other")]
     Ring,
+    /// Events are kept in recordings only.
+    #[error("--events are kept in a recording: name a file that ends in .ivo, too")]
+    EventsOfNoRecording,
+    /// A filter of events without events.
+    #[error("{0} takes --events, whose filter it is")]
+    FilterOfNothing(&'static str),
+    /// Every recording has the changes of the table.
+    #[error(
+        "--events=config adds nothing to a recording, which has the tables of each window: name another event"
+    )]
+    OnlyConfig,
+    /// Only CSV is one table at a time.
+    #[error("--table is about one of the tables of CSV: write -o csv, too")]
+    TableOfNoCsv,
     /// A condition cannot be read.
     #[error(transparent)]
     Condition(#[from] ConditionError),
@@ -210,7 +224,9 @@ pub fn resolve(arguments: Arguments) -> Result<(Job, Surroundings), ConfigError>
     let job = match command {
         Command::Top(arguments) => Job::Top(Top::resolve(&arguments, &common, &file)?),
         Command::Stream(arguments) => Job::Stream(Stream::resolve(&arguments, &common, &file)?),
-        Command::Record(arguments) => Job::Record(Record::resolve(&arguments, &common, &file)?),
+        Command::Record(arguments) => {
+            Job::Record(Box::new(Record::resolve(&arguments, &common, &file)?))
+        }
         Command::Report(arguments) => Job::Report(Report::resolve(&arguments, &common)?),
         Command::List(arguments) => Job::List(List::resolve(&arguments, &common, &file)?),
         Command::Doctor(arguments) => Job::Doctor(Doctor::resolve(&arguments, &common, &file)?),

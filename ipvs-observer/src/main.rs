@@ -64,7 +64,7 @@ fn run(arguments: Arguments) -> Result<u8, RunError> {
         }
         Job::Top(top) => runtime.block_on(observer::run(top))?,
         Job::Stream(config) => runtime.block_on(stream::run(config))?,
-        Job::Record(record) => runtime.block_on(observer::record(record))?,
+        Job::Record(record) => runtime.block_on(observer::record(*record))?,
         Job::List(list) => runtime.block_on(list::run(list, netns))?,
         Job::Doctor(doctor) => return doctor::run(&doctor, netns),
         Job::Schema(of) => print_schema(of)?,

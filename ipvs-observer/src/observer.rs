@@ -35,14 +35,14 @@ use crate::{
     output::{Format, stdout::Stdout},
     probe::{Entering, LiveRequest, LoadError, Probes, ProgramLog, Request},
     record::Recorder,
-    recording::{Beginning, Window},
+    recording::{Beginning, EventsAsked, Window},
     signals::{DumpSignal, Ending, Signals},
 };
 
 /// Shows what is observed until the end that `config` names, a signal, or the end of the reader.
 pub async fn run(config: Top) -> Result<Ending, RunError> {
     let mut signals = Signals::new()?;
-    let (mut observer, _) = Observer::start(&config)?;
+    let (mut observer, _) = Observer::start(&config, None)?;
     let format = Format {
         format: config.output,
         explain: config.explain,
@@ -64,11 +64,19 @@ pub async fn run(config: Top) -> Result<Ending, RunError> {
 pub async fn record(config: Record) -> Result<Ending, RunError> {
     let mut signals = Signals::new()?;
     let dump = DumpSignal::new()?;
-    let (mut observer, mut beginning) = Observer::start(&config.observed)?;
+    let asked = config.events.as_ref();
+    let wanted = asked.map(|events| &events.wanted);
+    let (mut observer, mut beginning) = Observer::start(&config.observed, wanted)?;
     beginning.real_servers.clone_from(&config.real_servers);
+    beginning.events = asked.map(|events| EventsAsked {
+        kinds: events.wanted.kinds.clone(),
+        sample: events.wanted.sample,
+        filters: events.filters.clone(),
+    });
+    let events = asked.map(|_| observer.probes.take_events()).transpose()?;
     let selection = &config.observed.selection;
     sink::keep_services(&mut beginning.namespaces, selection);
-    let sink = Sink::Recorder(Recorder::start(&config, beginning)?);
+    let sink = Sink::Recorder(Recorder::start(&config, beginning, events)?);
     let around = Around {
         dump,
         command: Command::start(&config.command)?,
@@ -91,7 +99,7 @@ struct Observer {
 }
 
 impl Observer {
-    fn start(config: &Top) -> Result<(Self, Beginning), RunError> {
+    fn start(config: &Top, events: Option<&Wanted>) -> Result<(Self, Beginning), RunError> {
         let kernel = Kernel::at("/");
         let capabilities = check_rights(&kernel, config.all_netns)?;
         let mut scope = Scope::new(&kernel, config.all_netns)?;
@@ -105,8 +113,14 @@ impl Observer {
         config
             .selection
             .check(&tables.flat_map(|table| &table.services))?;
-        let mut probes = start_probes(&kernel, scope.netns(), &namespaces, &config.measuring, None)
-            .map_err(|error| refused_perf_events(error, &kernel, capabilities))?;
+        let mut probes = start_probes(
+            &kernel,
+            scope.netns(),
+            &namespaces,
+            &config.measuring,
+            events,
+        )
+        .map_err(|error| refused_perf_events(error, &kernel, capabilities))?;
         let run = run_of(&probes, config.all_netns);
         tell(&run);
         let mut sweeps = Sweeps::new(&run.kernel, config.states);
@@ -128,6 +142,7 @@ impl Observer {
             at,
             namespaces: namespaces.clone(),
             real_servers: Vec::new(),
+            events: None,
         };
         let is_sweeping = config.seed || sweeps.is_due(&namespaces);
         let mut observer = Self {

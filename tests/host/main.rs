@@ -2,3 +2,4 @@
 
 mod boundaries;
 mod corpora;
+mod page;

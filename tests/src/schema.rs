@@ -15,6 +15,8 @@ static LIST: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::
 static CHANGES: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Changes));
 static DOCTOR: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Doctor));
 static STREAM: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Stream));
+static REPORT: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Report));
+static COMPARISON: LazyLock<Result<Validator>> = LazyLock::new(|| validator(SchemaOf::Comparison));
 
 /// Reads a line that a command printed, and names all that its schema does not say of it.
 pub fn checked(of: SchemaOf, line: &str) -> Result<Value> {
@@ -27,6 +29,8 @@ pub fn checked(of: SchemaOf, line: &str) -> Result<Value> {
         SchemaOf::Changes => &CHANGES,
         SchemaOf::Doctor => &DOCTOR,
         SchemaOf::Stream => &STREAM,
+        SchemaOf::Report => &REPORT,
+        SchemaOf::Comparison => &COMPARISON,
     };
     let validator = validator
         .as_ref()

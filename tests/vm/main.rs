@@ -19,5 +19,6 @@ mod counts;
 mod fixture;
 mod once;
 mod peers;
+mod recorder;
 mod refusal;
 mod timed;

@@ -6,5 +6,6 @@ mod demo;
 mod growth;
 mod log;
 mod options;
+mod record;
 mod text;
 mod text_files;

@@ -21,6 +21,9 @@ use crate::{
     toolchain::{self, TARGET},
 };
 
+/// The program, and its package.
+const BROWSER: &str = "chromium";
+
 pub(crate) fn run(host_only: bool, kernels: &[String]) -> Result<ExitCode> {
     let mut report = Report::default();
     if report.step("set-up", || set_up(host_only)) {
@@ -47,6 +50,10 @@ fn set_up(host_only: bool) -> Result<()> {
     host::check_space()?;
     if !host_only {
         qemu::set_up()?;
+    }
+    // For the tests of the page that `report --html` writes.
+    if !host::has(BROWSER) {
+        host::install(BROWSER, BROWSER)?;
     }
     toolchain::set_up()
 }

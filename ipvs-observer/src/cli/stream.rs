@@ -19,28 +19,12 @@ pub struct StreamArguments {
     /// End after so many events.
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<u64>,
-    /// Only clients of this prefix, as `192.0.2.0/24` or `2001:db8::/32`; can be given several times.
-    #[arg(long, value_name = "PREFIX")]
-    pub client: Vec<String>,
-    /// Only these protocols, separated by commas: tcp, udp, sctp.
-    #[arg(long, value_name = "LIST")]
-    pub protocol: Option<String>,
-    /// Only connections of which a stage took at least so long, as connect=5ms; several, separated by commas, are any of
-    /// them.
-    #[arg(long, value_name = "STAGE=TIME")]
-    pub slower_than: Vec<String>,
-    /// Only these ends, separated by commas: finished, `reset_by_client`, `reset_by_server`, expired, refused, unanswered.
-    #[arg(long, value_name = "LIST")]
-    pub outcome: Option<String>,
-    /// One connection of so many, chosen by a hash of the client's address, port and protocol, as 1/100.
-    #[arg(long, value_name = "1/N")]
-    pub sample: Option<String>,
+    /// Which of them.
+    #[command(flatten)]
+    pub wanted: WantedArguments,
     /// How long an event may wait for others before it is printed [default: 50ms].
     #[arg(long, value_name = "TIME")]
     pub latency: Option<String>,
-    /// Kernel memory for events that wait to be printed; a power of two is made of it [default: 8M].
-    #[arg(long, value_name = "SIZE")]
-    pub buffer: Option<String>,
     /// Observe all network namespaces of this host.
     #[arg(long)]
     pub all_netns: bool,
@@ -50,6 +34,30 @@ pub struct StreamArguments {
     /// Created once the probes are attached, so that a test can wait for it.
     #[arg(long, hide = true, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+/// What every command takes that has the programs send events.
+#[derive(Debug, Args)]
+pub struct WantedArguments {
+    /// Only events of clients of this prefix, as `192.0.2.0/24` or `2001:db8::/32`; can be given several times.
+    #[arg(long, value_name = "PREFIX")]
+    pub client: Vec<String>,
+    /// Only events of these protocols, separated by commas: tcp, udp, sctp.
+    #[arg(long, value_name = "LIST")]
+    pub protocol: Option<String>,
+    /// Only events of connections of which a stage took at least so long, as connect=5ms; several, separated by commas,
+    /// are any of them.
+    #[arg(long, value_name = "STAGE=TIME")]
+    pub slower_than: Vec<String>,
+    /// Only these ends, separated by commas: finished, `reset_by_client`, `reset_by_server`, expired, refused, unanswered.
+    #[arg(long, value_name = "LIST")]
+    pub outcome: Option<String>,
+    /// Events of one connection of so many, chosen by a hash of the client's address, port and protocol, as 1/100.
+    #[arg(long, value_name = "1/N")]
+    pub sample: Option<String>,
+    /// Kernel memory for events that wait to be read; a power of two is made of it [default: 8M].
+    #[arg(long, value_name = "SIZE")]
+    pub buffer: Option<String>,
 }
 
 /// A format of `stream`.

@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::{ConfigError, File, Measuring, Top, time};
+use ipvs_observer_common::EventKind;
+
+use super::{ConfigError, File, Measuring, Top, Wanted, stream, time};
 use crate::{
-    cli::{CommonArguments, RecordArguments},
+    cli::{CommonArguments, RecordArguments, WantedArguments},
     model::condition::Condition,
 };
 
@@ -23,10 +25,78 @@ pub struct Record {
     pub ring: Option<Duration>,
     /// When somebody wants it.
     pub dump_when: Option<Condition>,
+    /// The events of single connections that are kept, if any are.
+    pub events: Option<RecordedEvents>,
     /// The real servers that were asked for, as they were typed.
     pub real_servers: Vec<String>,
     /// The command to record around, if there is one.
     pub command: Vec<OsString>,
+}
+
+/// Which events of single connections are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedEvents {
+    /// What the programs send.
+    pub wanted: Wanted,
+    /// The filters, as they were typed.
+    pub filters: Vec<String>,
+}
+
+impl RecordedEvents {
+    fn resolve(
+        record: &RecordArguments,
+        common: &CommonArguments,
+        measuring: &mut Measuring,
+    ) -> Result<Option<Self>, ConfigError> {
+        let mut filters = typed(&record.wanted);
+        let Some(kinds) = &record.events else {
+            return match filters.first() {
+                Some((option, _)) => Err(ConfigError::FilterOfNothing(option)),
+                None => Ok(None),
+            };
+        };
+        let (kinds, has_config): (Vec<EventKind>, bool) = stream::events(Some(kinds))?;
+        if kinds.is_empty() && has_config {
+            return Err(ConfigError::OnlyConfig);
+        }
+        filters.retain(|(option, _)| *option != "--buffer");
+        Ok(Some(Self {
+            wanted: Wanted::resolve(kinds, &record.wanted, common, measuring)?,
+            filters: filters
+                .into_iter()
+                .map(|(option, text)| format!("{option} {text}"))
+                .collect(),
+        }))
+    }
+}
+
+/// Every option that is given, with what was typed behind it.
+fn typed(wanted: &WantedArguments) -> Vec<(&'static str, &str)> {
+    let WantedArguments {
+        client,
+        protocol,
+        slower_than,
+        outcome,
+        sample,
+        buffer,
+    } = wanted;
+    let several = [("--client", client), ("--slower-than", slower_than)];
+    let several = several
+        .into_iter()
+        .flat_map(|(option, texts)| texts.iter().map(move |text| (option, text)));
+    let once = [
+        ("--protocol", protocol),
+        ("--outcome", outcome),
+        ("--sample", sample),
+        ("--buffer", buffer),
+    ];
+    let once = once
+        .into_iter()
+        .filter_map(|(option, text)| Some((option, text.as_ref()?)));
+    several
+        .chain(once)
+        .map(|(option, text)| (option, text.as_str()))
+        .collect()
 }
 
 /// A file to write.
@@ -92,17 +162,23 @@ impl Record {
         if dump_when.as_ref().is_some_and(Condition::is_of_change) {
             return Err(ConfigError::ChangeOfOneRun);
         }
+        let mut measuring = Measuring::resolve(&record.measuring, file)?;
+        let events = RecordedEvents::resolve(record, common, &mut measuring)?;
+        if events.is_some() && !files.iter().any(|file| file.kind == FileKind::Recording) {
+            return Err(ConfigError::EventsOfNoRecording);
+        }
         Ok(Self {
             observed: Top {
                 seed: record.seed,
                 states: record.states,
-                measuring: Measuring::resolve(&record.measuring, file)?,
+                measuring,
                 ready_file: record.ready_file.clone(),
                 ..Top::observed(record.all_netns, common, file)?
             },
             files,
             ring,
             dump_when,
+            events,
             real_servers: common.real_server.clone(),
             command: record.command.clone(),
         })
@@ -114,6 +190,7 @@ mod tests {
     use std::time::Duration;
 
     use clap::Parser as _;
+    use ipvs_observer_common::{EventKind, Measure};
 
     use super::{FileKind, Record};
     use crate::{
@@ -125,7 +202,7 @@ mod tests {
         let words = format!("ipvs-observer record {line}");
         let arguments = Arguments::try_parse_from(words.split_whitespace()).unwrap();
         match resolve(arguments)? {
-            (Job::Record(record), _) => Ok(record),
+            (Job::Record(record), _) => Ok(*record),
             (other, _) => panic!("{other:?}"),
         }
     }
@@ -148,6 +225,45 @@ mod tests {
                 matches!(record(name), Err(ConfigError::FileKind(_))),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn events_are_those_of_a_stream() {
+        assert_eq!(record("a.ivo").unwrap().events, None);
+        let kinds = |line| record(line).unwrap().events.unwrap().wanted.kinds;
+        let default = [
+            EventKind::Closed,
+            EventKind::Refused,
+            EventKind::Unanswered,
+            EventKind::Dropped,
+        ];
+        assert_eq!(kinds("--events a.ivo"), default);
+        assert_eq!(kinds("a.ivo --events"), default);
+        assert_eq!(kinds("--events=all a.ivo").len(), 6);
+        let config = record(
+            "--events=refused,opened a.ivo a.hlog --client 192.0.2.0/24 --sample 1/8 --buffer 1M",
+        );
+        let events = config.unwrap().events.unwrap();
+        assert_eq!(events.wanted.kinds, [EventKind::Opened, EventKind::Refused]);
+        assert_eq!(events.filters, ["--client 192.0.2.0/24", "--sample 1/8"]);
+        let config = record("--events=slow a.ivo --slower-than response=1s").unwrap();
+        assert!(
+            config
+                .observed
+                .measuring
+                .measures
+                .contains(&Measure::Response)
+        );
+        for (line, says) in [
+            ("--events a.hlog", "ends in .ivo"),
+            ("--sample 1/8 a.ivo", "--sample takes --events"),
+            ("--events=config a.ivo", "tables of each window"),
+            ("--events=opend a.ivo", "\"opend\" is no event"),
+            ("--events=slow a.ivo", "--slower-than"),
+        ] {
+            let error = record(line).unwrap_err().to_string();
+            assert!(error.contains(says), "{line}: {error}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{ConfigError, selection, time};
 use crate::{
-    cli::{CommonArguments, ReportArguments, ReportFormat},
+    cli::{CommonArguments, ReportArguments, ReportFormat, ReportTable},
     model::{condition::Condition, filter::Selection, sample::Timestamp},
 };
 
@@ -20,6 +20,8 @@ pub struct Report {
     pub after: Option<PathBuf>,
     /// How it is printed.
     pub output: ReportFormat,
+    /// Which table is printed as CSV.
+    pub table: ReportTable,
     /// Which windows.
     pub span: Span,
     /// Of whom.
@@ -111,11 +113,12 @@ impl Report {
                 _ => fail_on.push(condition),
             }
         }
-        if after.is_some() && report.html.is_some() {
-            return Err(ConfigError::Conflict("--html", "two recordings"));
+        if report.table.is_some() && report.output != Some(ReportFormat::Csv) {
+            return Err(ConfigError::TableOfNoCsv);
         }
-        if after.is_some() && report.output == Some(ReportFormat::Hlog) {
-            return Err(ConfigError::Conflict("-o hlog", "two recordings"));
+        let table = report.table.unwrap_or_default();
+        if after.is_some() && table != ReportTable::Latency {
+            return Err(ConfigError::Conflict("--table", "two recordings"));
         }
         let moment = |option, text: &Option<String>| {
             text.as_ref()
@@ -126,6 +129,7 @@ impl Report {
             file,
             after,
             output: report.output.unwrap_or_default(),
+            table,
             span: Span {
                 from: moment("--from", &report.from)?,
                 to: moment("--to", &report.to)?,
@@ -188,6 +192,10 @@ mod tests {
         assert!(matches!(error, ConfigError::ChangeOfNothing(_)));
         let error = report("a.ivo b.ivo --fail-on connect.p99>10ms").unwrap_err();
         assert!(matches!(error, ConfigError::ValueOfTwo(_)));
+        let error = report("a.ivo --table clients").unwrap_err();
+        assert!(matches!(error, ConfigError::TableOfNoCsv));
+        assert!(report("a.ivo -o csv --table clients").is_ok());
+        assert!(report("a.ivo b.ivo -o csv --table clients").is_err());
         assert!(matches!(
             report("a.ivo -i 1"),
             Err(ConfigError::Conflict(..))

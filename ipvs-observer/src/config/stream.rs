@@ -6,7 +6,7 @@ use ipvs_observer_common::{Ending, EventKind, Measure, PATTERNS, STAGES, protoco
 
 use super::{ConfigError, File, Measuring, measure::bytes, selection, time, window};
 use crate::{
-    cli::{CommonArguments, StreamArguments, StreamFormat},
+    cli::{CommonArguments, StreamArguments, StreamFormat, WantedArguments},
     model::{filter::Selection, id::Protocol},
 };
 
@@ -98,35 +98,8 @@ impl Stream {
         let interval = common.interval.as_ref().or(file.interval.as_ref());
         let duration = common.duration.as_ref().or(file.duration.as_ref());
         let (kinds, config) = events(stream.events.as_deref())?;
-        let slower_than = slower_than(&stream.slower_than)?;
-        if kinds.contains(&EventKind::Slow) && slower_than.is_empty() {
-            return Err(ConfigError::Slow);
-        }
         let mut measuring = Measuring::resolve(&stream.measuring, file)?;
-        let stages: Vec<_> = slower_than.iter().map(|&(stage, _)| stage).collect();
-        measuring.also(&stages);
-        let selection = selection(common)?;
-        let clients: Result<Vec<_>, _> = stream.client.iter().map(|text| network(text)).collect();
-        let clients = clients?;
-        for (option, count) in [
-            ("--client", clients.len()),
-            ("-t, -u, --sctp-service and -f", selection.services.len()),
-            ("-r", selection.servers.len()),
-        ] {
-            if count > PATTERNS {
-                return Err(ConfigError::Many(option, PATTERNS));
-            }
-        }
-        let wanted = Wanted {
-            kinds,
-            selection,
-            clients,
-            protocols: protocols(stream.protocol.as_deref())?,
-            slower_than,
-            endings: endings(stream.outcome.as_deref())?,
-            sample: sample(stream.sample.as_deref())?,
-            buffer_bytes: buffer(stream.buffer.as_deref())?,
-        };
+        let wanted = Wanted::resolve(kinds, &stream.wanted, common, &mut measuring)?;
         Ok(Self {
             interval: interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?,
             duration: duration.map(|text| time("duration", text)).transpose()?,
@@ -145,8 +118,47 @@ impl Stream {
     }
 }
 
+impl Wanted {
+    /// Events of these kinds; what is slow by some stage takes that stage to be measured.
+    pub(super) fn resolve(
+        kinds: Vec<EventKind>,
+        wanted: &WantedArguments,
+        common: &CommonArguments,
+        measuring: &mut Measuring,
+    ) -> Result<Self, ConfigError> {
+        let slower_than = slower_than(&wanted.slower_than)?;
+        if kinds.contains(&EventKind::Slow) && slower_than.is_empty() {
+            return Err(ConfigError::Slow);
+        }
+        let stages: Vec<_> = slower_than.iter().map(|&(stage, _)| stage).collect();
+        measuring.also(&stages);
+        let selection = selection(common)?;
+        let clients: Result<Vec<_>, _> = wanted.client.iter().map(|text| network(text)).collect();
+        let clients = clients?;
+        for (option, count) in [
+            ("--client", clients.len()),
+            ("-t, -u, --sctp-service and -f", selection.services.len()),
+            ("-r", selection.servers.len()),
+        ] {
+            if count > PATTERNS {
+                return Err(ConfigError::Many(option, PATTERNS));
+            }
+        }
+        Ok(Self {
+            kinds,
+            selection,
+            clients,
+            protocols: protocols(wanted.protocol.as_deref())?,
+            slower_than,
+            endings: endings(wanted.outcome.as_deref())?,
+            sample: sample(wanted.sample.as_deref())?,
+            buffer_bytes: buffer(wanted.buffer.as_deref())?,
+        })
+    }
+}
+
 /// The kinds that `list` names, and whether it names changes of the table.
-fn events(list: Option<&str>) -> Result<(Vec<EventKind>, bool), ConfigError> {
+pub(super) fn events(list: Option<&str>) -> Result<(Vec<EventKind>, bool), ConfigError> {
     let Some(list) = list else {
         return Ok((DEFAULT_EVENTS.to_vec(), true));
     };

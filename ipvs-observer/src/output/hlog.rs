@@ -120,3 +120,104 @@ pub fn tag(label: Option<&str>, (_, service, server): &ServerId) -> String {
     let server = server.map_or_else(String::new, |server| format!("->{server}"));
     format!("{label}{service}{server}").replace([' ', ',', '\n', '\r'], ":")
 }
+
+#[cfg(test)]
+mod tests {
+    use hdrhistogram::Histogram;
+    use ipvs_observer_common::Measure;
+
+    use super::HistogramLog;
+    use crate::{
+        model::latency::Percentiles,
+        recording::testing::{beginning, recorded},
+    };
+
+    /// What `record` writes of three known windows, but for the line that names this program.
+    const GOLDEN: &str = include_str!("../../../tests/data/hlog/run.hlog");
+    /// What HdrHistogram's own tools read of it, in two languages.
+    const READ: &str = include_str!("../../../tests/data/hlog/read.csv");
+
+    fn written() -> String {
+        let beginning = beginning(3);
+        let mut log = HistogramLog::new();
+        let mut text = HistogramLog::header(&beginning.run, beginning.at).into_bytes();
+        for snapshot in recorded(3).1 {
+            text.extend(log.window(&snapshot));
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_what_others_have_read() {
+        let written = written();
+        let lines = |text: &'static str| text.lines();
+        let names_program = |line: &&str| line.starts_with("#[ipvs-observer");
+        let expected: Vec<&str> = lines(GOLDEN).filter(|line| !names_program(line)).collect();
+        let found: Vec<&str> = written
+            .lines()
+            .filter(|line| !names_program(line))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    /// One that has exactly this rank.
+    fn quantile(rank: u64, count: u64) -> f64 {
+        let of = |number: u64| f64::from(u32::try_from(number).unwrap());
+        (of(rank) - 0.5) / of(count)
+    }
+
+    /// Each figure is the highest value that those tools cannot tell from it, by two significant digits.
+    #[test]
+    fn others_read_our_figures() {
+        let (_, snapshots) = recorded(3);
+        let mut percentiles = Percentiles::new();
+        let mut seen = 0;
+        for line in READ.lines().filter(|line| !line.starts_with('#')).skip(1) {
+            let fields: Vec<&str> = line.split(',').collect();
+            let [reader, tag, figures @ ..] = &fields[..] else {
+                panic!("{line}");
+            };
+            let figures: Vec<u64> = figures.iter().map(|one| one.parse().unwrap()).collect();
+            let (who, measure) = tag.rsplit_once('/').unwrap();
+            let measure = Measure::ALL.into_iter().find(|its| its.name() == measure);
+            let mut histogram = Histogram::<u64>::new(2).unwrap();
+            for snapshot in &snapshots {
+                let service = snapshot.services.values().next().unwrap();
+                let row = match who.split_once("->") {
+                    None => &service.row,
+                    Some((_, server)) => {
+                        let mut servers = service.destinations.iter();
+                        let its = servers.find(|(id, _)| id.to_string() == server);
+                        &its.unwrap().1.row
+                    }
+                };
+                let latency = row.interval.latency(measure.unwrap());
+                histogram
+                    .add(percentiles.histogram(latency).unwrap())
+                    .unwrap();
+            }
+            let count = histogram.len();
+            // Out of ten thousand, so that a rank is exact.
+            let rank = |part: u64| match *reader {
+                "java" => (part * count).div_ceil(10_000),
+                _ => (part * count + 5_000) / 10_000,
+            };
+            let ours: Vec<u64> = [5_000, 9_000, 9_900, 9_990, 9_999]
+                .into_iter()
+                .map(|part| histogram.value_at_quantile(quantile(rank(part), count)))
+                .chain([histogram.max()])
+                .collect();
+            assert_eq!(
+                (figures[0], &figures[1..]),
+                (count, &ours[..]),
+                "{reader} {tag}"
+            );
+            seen += 1;
+        }
+        assert_eq!(
+            seen,
+            2 * 24,
+            "two readers, six measures of a service and its three servers"
+        );
+    }
+}

@@ -20,6 +20,8 @@ pub fn schema(of: SchemaOf) -> String {
         SchemaOf::Changes => "#/$defs/changes",
         SchemaOf::Doctor => "#/$defs/doctor",
         SchemaOf::Stream => "#/$defs/stream",
+        SchemaOf::Report => "#/$defs/report",
+        SchemaOf::Comparison => "#/$defs/comparison",
     };
     SCHEMA.replacen(ROOT, root, 1)
 }

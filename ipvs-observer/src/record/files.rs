@@ -12,7 +12,7 @@ use crate::{
     config::{FileKind, RecordFile},
     model::sample::Timestamp,
     output::{hlog::HistogramLog, json},
-    recording::{Beginning, Writer, Written},
+    recording::{Beginning, Events, Writer, Written},
 };
 
 /// How often what was written is forced to the disk; a loss of power costs no more.
@@ -31,7 +31,7 @@ struct Target {
 }
 
 enum Kind {
-    Recording(Writer<WholeFile>),
+    Recording(Box<Writer<WholeFile>>),
     Log {
         file: WholeFile,
         log: Box<HistogramLog>,
@@ -65,6 +65,17 @@ impl Files {
             .try_for_each(|target| target.add(recorded))
     }
 
+    /// Adds events to the recordings.
+    pub(super) fn add_events(&mut self, events: &Events) -> Result<(), RecordError> {
+        self.0.iter_mut().try_for_each(|target| {
+            let added = match &mut target.kind {
+                Kind::Recording(writer) => writer.add_events(events),
+                Kind::Log { .. } | Kind::Lines { .. } => Ok(()),
+            };
+            added.map_err(|source| target.failed(source))
+        })
+    }
+
     pub(super) fn finish(&mut self) -> Result<(), RecordError> {
         for target in &mut self.0 {
             let synced = target.file().sync();
@@ -80,11 +91,11 @@ impl Target {
         let create = || {
             let opened = WholeFile::create(&file.path)?;
             Ok(match file.kind {
-                FileKind::Recording => Kind::Recording(Writer::start(
+                FileKind::Recording => Kind::Recording(Box::new(Writer::start(
                     opened,
                     beginning.clone(),
                     began_ns(beginning.at),
-                )?),
+                )?)),
                 FileKind::HistogramLog => Kind::Log {
                     written: Written::default(),
                     log: Box::default(),

@@ -4,6 +4,7 @@
 //! `ring` is the one that keeps the last minutes. A file that cannot be written any more ends the run; it is cut back to its
 //! last whole window.
 
+mod collector;
 mod files;
 mod ring;
 
@@ -12,7 +13,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, Receiver, SyncSender, TrySendError},
     },
     thread,
@@ -21,12 +22,17 @@ use std::{
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use self::{files::Files, ring::Ring};
+use self::{
+    collector::{Collector, Queue, WAITING_BATCHES},
+    files::Files,
+    ring::Ring,
+};
 use crate::{
     config::Record,
     messages,
     model::{condition::Condition, latency::Percentiles, snapshot::Snapshot},
-    recording::{Beginning, Window, Written},
+    probe,
+    recording::{Beginning, Events, Window, Written},
 };
 
 /// Windows that may wait for a slow disk.
@@ -77,12 +83,14 @@ fn hint(source: &io::Error) -> &'static str {
 
 enum Task {
     Window(Box<Recorded>),
+    Events(Events),
     Dump,
 }
 
 /// The sampler's end.
 #[derive(Debug)]
 pub struct Recorder {
+    collector: Option<Collector>,
     tasks: SyncSender<Task>,
     missed: Arc<AtomicU64>,
     ended: oneshot::Receiver<Result<(), RecordError>>,
@@ -90,28 +98,47 @@ pub struct Recorder {
 
 impl Recorder {
     /// Creates the files and starts the thread.
-    pub fn start(config: &Record, beginning: Beginning) -> Result<Self, RecordError> {
+    pub fn start(
+        config: &Record,
+        beginning: Beginning,
+        events: Option<probe::Events>,
+    ) -> Result<Self, RecordError> {
+        let from = beginning.at.monotonic;
         let mut output = Output::start(config, beginning)?;
-        let (tasks, received) = mpsc::sync_channel(WAITING_WINDOWS);
+        let (tasks, received) = mpsc::sync_channel(WAITING_WINDOWS + WAITING_BATCHES);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let queue = Queue {
+            tasks: tasks.clone(),
+            waiting: Arc::clone(&waiting),
+        };
         let (end, ended) = oneshot::channel();
         let thread = thread::Builder::new().name("recorder".to_owned());
         let started = thread.spawn(move || {
             // Nobody waits for the end any more when the agent was told to end at once.
-            drop(end.send(output.run(&received)));
+            drop(end.send(output.run(&received, &waiting)));
         });
-        started.map_err(|source| RecordError::Create {
+        let unstarted = |source| RecordError::Create {
             path: config.files[0].path.clone(),
             source,
-        })?;
+        };
+        started.map_err(unstarted)?;
+        let collector = events.map(|events| Collector::start(events, from, queue));
         Ok(Self {
+            collector: collector.transpose().map_err(unstarted)?,
             tasks,
             missed: Arc::default(),
             ended,
         })
     }
 
-    /// Hands over a window; never waits.
+    /// Hands over a window; never waits. Events end with the last one.
     pub fn send(&self, recorded: Recorded) {
+        let Window {
+            sample, is_final, ..
+        } = &recorded.window;
+        if let Some(collector) = self.collector.as_ref().filter(|_| *is_final) {
+            collector.stop(sample.at.monotonic);
+        }
         // Without a receiver the thread has ended, which `ended` tells.
         if let Err(TrySendError::Full(_)) = self.tasks.try_send(Task::Window(Box::new(recorded))) {
             self.missed.fetch_add(1, Ordering::Relaxed);
@@ -138,10 +165,12 @@ impl Recorder {
     /// Waits until everything handed over is written.
     pub async fn finish(self) -> Result<(), RecordError> {
         let Self {
+            collector: _,
             tasks,
             missed: _,
             ended,
         } = self;
+        // The collector's own goes when it ends, and then the thread does.
         drop(tasks);
         ended.await.unwrap_or(Ok(()))
     }
@@ -177,9 +206,16 @@ impl Output {
         })
     }
 
-    fn run(&mut self, tasks: &Receiver<Task>) -> Result<(), RecordError> {
+    fn run(&mut self, tasks: &Receiver<Task>, waiting: &AtomicUsize) -> Result<(), RecordError> {
         for task in tasks {
             match (&mut *self, task) {
+                (output, Task::Events(events)) => {
+                    waiting.fetch_sub(1, Ordering::AcqRel);
+                    match output {
+                        Self::Files(files) => files.add_events(&events)?,
+                        Self::Ring { ring, .. } => ring.add_events(&events)?,
+                    }
+                }
                 (Self::Files(files), Task::Window(recorded)) => files.add(&recorded)?,
                 (Self::Files(_), Task::Dump) => {}
                 (Self::Ring { ring, .. }, Task::Dump) => ring.dump("SIGUSR1")?,
@@ -216,13 +252,20 @@ impl Output {
 /// Says what a file holds now.
 fn tell(path: &std::path::Path, written: Written) {
     let Written { windows, bytes, .. } = written;
-    let each = written.bytes_per_histogram();
-    let each = each.map_or_else(String::new, |each| {
-        format!(
-            ", {each:.2} bytes for each of {} histograms",
-            written.histograms
-        )
-    });
+    let each = |bytes: Option<f64>, number, things| {
+        bytes.map_or_else(String::new, |bytes| {
+            format!(", {bytes:.2} bytes for each of {number} {things}")
+        })
+    };
+    let each = [
+        each(
+            written.bytes_per_histogram(),
+            written.histograms,
+            "histograms",
+        ),
+        each(written.bytes_per_event(), written.events, "events"),
+    ]
+    .concat();
     if log::max_level() >= log::LevelFilter::Warn {
         messages::say(&format!(
             "{}: {windows} windows, {bytes} bytes{each}",

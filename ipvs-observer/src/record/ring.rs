@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{sample::Timestamp, snapshot::Run},
-    recording::{self, Beginning, Writer, Written},
+    recording::{self, Beginning, Events, Writer, Written},
 };
 
 /// A ring is as many segments, and the one that is being written.
@@ -98,6 +98,15 @@ impl Ring {
         let at = recorded.window.sample.at;
         self.put(&recorded.snapshot.run, recorded, at)
             .map_err(|source| self.failed(source))
+    }
+
+    /// Adds events, to the segment of the window that is not there yet.
+    pub(super) fn add_events(&mut self, events: &Events) -> Result<(), RecordError> {
+        let added = match &mut self.open {
+            Some(open) => open.writer.add_events(events),
+            None => Ok(()),
+        };
+        added.map_err(|source| self.failed(source))
     }
 
     /// Writes what there is to a file with the time in its name.

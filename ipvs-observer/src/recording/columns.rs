@@ -5,8 +5,11 @@
 //! before, or each value against the one before it. What a value means is `shape`'s affair.
 //!
 //! ```text
-//!  columns = length of what follows, number of columns, (number, values, coding, planes)…, coded planes of all
+//!  columns = length of what follows, number of columns, column…, coded planes of all
+//!  column  = numbers passed over since the column before, values, coding + 4 × planes + 64 × (even > 0), even if it is > 0
 //! ```
+//!
+//! The bytes of the `even` lowest planes are as likely as any other and have no model.
 
 use std::mem;
 
@@ -95,6 +98,7 @@ impl Packer {
         let filled = self.columns.iter().filter(|values| !values.is_empty());
         put_varint(&mut head, filled.count());
         let mut coded = Vec::new();
+        let mut next = 0;
         for (index, column) in names::all().enumerate() {
             let values = mem::take(&mut self.columns[index]);
             let known = &mut before.0[index];
@@ -103,9 +107,10 @@ impl Packer {
                 continue;
             }
             let column = Coded::new(&values, column, &known.values);
-            put_varint(&mut head, index);
+            put_varint(&mut head, index - next);
             put_varint(&mut head, values.len());
-            head.extend([column.coding as u8, column.planes]);
+            column.put_head(&mut head);
+            next = index + 1;
             coded.push((index, column));
             known.values = values;
         }
@@ -139,6 +144,8 @@ impl Walk for Packer {
 struct Coded {
     coding: Coding,
     planes: u8,
+    /// Those of them without a model.
+    even: u8,
     values: Vec<u64>,
 }
 
@@ -160,16 +167,30 @@ impl Coded {
             Coding::Within => differences(&mut [0].into_iter().chain(values.iter().copied())),
         };
         let largest = values.iter().copied().max().unwrap_or_default();
-        let planes = largest.bit_width().div_ceil(8);
+        let planes = largest.bit_width().div_ceil(8).to_le_bytes()[0];
         Self {
             coding,
-            planes: planes.to_le_bytes()[0],
+            planes,
+            even: column.even_planes().min(planes),
             values,
         }
     }
 
+    fn put_head(&self, head: &mut Vec<u8>) {
+        let has_even = u8::from(self.even > 0);
+        head.push(self.coding as u8 | self.planes << 2 | has_even << 6);
+        if self.even > 0 {
+            head.push(self.even);
+        }
+    }
+
     fn put(&self, encoder: &mut Encoder, models: &mut Vec<Model>) {
-        for plane in 0..usize::from(self.planes) {
+        for plane in 0..usize::from(self.even) {
+            for value in &self.values {
+                encoder.put_even(value.to_le_bytes()[plane]);
+            }
+        }
+        for plane in usize::from(self.even)..usize::from(self.planes) {
             let model = model(models, plane);
             for value in &self.values {
                 encoder.put(model, value.to_le_bytes()[plane]);
@@ -192,6 +213,8 @@ pub(super) struct Unpacker {
     next: Vec<usize>,
     /// Which columns the file has; others are 0 wherever they are asked for.
     is_known: Vec<bool>,
+    /// How often that can be: the things that lack a value have others.
+    blanks: usize,
 }
 
 impl Unpacker {
@@ -219,6 +242,7 @@ impl Unpacker {
             length,
             coding,
             planes,
+            even,
         } in announced
         {
             let known = &mut before.0[number];
@@ -226,9 +250,12 @@ impl Unpacker {
             for plane in 0..planes {
                 let model = model(&mut known.models, plane.into());
                 for value in &mut values {
-                    let byte = decoder
-                        .byte(model)
-                        .ok_or("the frame ends within a column")?;
+                    let byte = if plane < even {
+                        decoder.even()
+                    } else {
+                        decoder.byte(model)
+                    };
+                    let byte = byte.ok_or("the frame ends within a column")?;
                     *value |= u64::from(byte) << (8 * plane);
                 }
             }
@@ -242,8 +269,10 @@ impl Unpacker {
         for known in before.0.iter_mut().filter(|known| !known.is_new) {
             known.values.clear();
         }
+        let values: usize = columns.iter().map(Vec::len).sum();
         Ok(Self {
             next: vec![0; columns.len()],
+            blanks: (values + 1) * names::COLUMNS,
             columns,
             is_known,
         })
@@ -264,6 +293,8 @@ impl Walk for Unpacker {
     fn number(&mut self, column: Column, _: u64) -> Result<u64, Flaw> {
         let index = column.index();
         if !self.is_known[index] {
+            let left = self.blanks.checked_sub(1);
+            self.blanks = left.ok_or("there are more things than values")?;
             return Ok(0);
         }
         let value = self.columns[index].get(self.next[index]);
@@ -280,26 +311,26 @@ struct Announced {
     length: usize,
     coding: u8,
     planes: u8,
+    even: u8,
 }
 
 fn announced(head: &mut &[u8], columns: usize) -> Result<Vec<Announced>, Flaw> {
     let mut announced: Vec<Announced> = Vec::new();
     let mut total = 0_usize;
     for _ in 0..varint(head)? {
+        let next = announced.last().map_or(0, |last| last.number + 1);
+        let number = next.saturating_add(varint(head)?);
+        let length = varint(head)?;
+        let coding = byte(head)?;
         let column = Announced {
-            number: varint(head)?,
-            length: varint(head)?,
-            coding: byte(head)?,
-            planes: byte(head)?,
+            number,
+            length,
+            coding: coding & 3,
+            planes: coding >> 2 & 0xf,
+            even: if coding & 64 == 0 { 0 } else { byte(head)? },
         };
-        if column.number >= columns || column.planes > 8 {
+        if column.number >= columns || column.planes > 8 || coding & 128 != 0 {
             return Err("a column is announced that there cannot be");
-        }
-        if announced
-            .last()
-            .is_some_and(|last| last.number >= column.number)
-        {
-            return Err("columns are not in order");
         }
         total = total.saturating_add(column.length);
         if total > MOST_VALUES {

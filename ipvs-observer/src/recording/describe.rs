@@ -1,11 +1,14 @@
 //! The description at the head of a recording: facts of the run and the names of all columns, as JSON.
 
-use ipvs_observer_common::{Event, Measure};
+use std::collections::BTreeMap;
+
+use ipvs_observer_common::{Event, EventKind, Measure};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Beginning,
     columns::Flaw,
+    events::EventsAsked,
     names::{self, Column},
 };
 use crate::model::snapshot::{RefusedProbe, Run};
@@ -25,6 +28,8 @@ pub(super) struct Description {
     no_live: Option<String>,
     #[serde(default)]
     pub(super) real_servers: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connection_events: Option<EventsDescription>,
     columns: Vec<String>,
 }
 
@@ -33,6 +38,13 @@ struct MeasureDescription {
     name: String,
     /// The lowest value of its histograms is two to this power, in nanoseconds.
     base: u32,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct EventsDescription {
+    kinds: Vec<String>,
+    sample: u32,
+    filters: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +79,15 @@ impl Description {
             refused_probes: refused.collect(),
             no_live: run.no_live.clone(),
             real_servers: beginning.real_servers.clone(),
+            connection_events: beginning.events.as_ref().map(|asked| EventsDescription {
+                kinds: asked
+                    .kinds
+                    .iter()
+                    .map(|kind| kind.name().to_owned())
+                    .collect(),
+                sample: asked.sample,
+                filters: asked.filters.clone(),
+            }),
             columns: names::all().map(Column::name).collect(),
         }
     }
@@ -82,12 +103,20 @@ impl Description {
 
     /// The column of each number that the file uses.
     pub(super) fn places(&self) -> Vec<Option<Column>> {
-        let known: Vec<(String, Column)> = names::all().map(|one| (one.name(), one)).collect();
-        let of = |name: &String| known.iter().find(|(its, _)| its == name);
-        self.columns
-            .iter()
-            .map(|name| of(name).map(|(_, column)| *column))
-            .collect()
+        let known: BTreeMap<String, Column> = names::all().map(|one| (one.name(), one)).collect();
+        let names = self.columns.iter();
+        names.map(|name| known.get(name).copied()).collect()
+    }
+
+    /// The events that were asked for; a kind that this program does not know is left out.
+    pub(super) fn events_asked(&self) -> Option<EventsAsked> {
+        let asked = self.connection_events.as_ref()?;
+        let is_kept = |kind: &EventKind| asked.kinds.iter().any(|name| name == kind.name());
+        Some(EventsAsked {
+            kinds: EventKind::ALL.into_iter().filter(is_kept).collect(),
+            sample: asked.sample,
+            filters: asked.filters.clone(),
+        })
     }
 
     /// What this program knows of the run; a measure that it does not know is left out.

@@ -73,6 +73,13 @@ impl Encoder {
         }
     }
 
+    /// A byte that is as likely as any other.
+    pub(super) fn put_even(&mut self, byte: u8) {
+        for place in (0..8).rev() {
+            self.put_bit(1 << (PRECISION - 1), byte >> place & 1 == 1);
+        }
+    }
+
     /// How long what was written is, but for what is held back.
     pub(super) const fn length(&self) -> usize {
         self.out.len()
@@ -150,6 +157,14 @@ impl<'a> Decoder<'a> {
         (self.next <= self.bytes.len()).then_some(node.to_le_bytes()[0])
     }
 
+    /// As [`Self::byte`], for one that was written by [`Encoder::put_even`].
+    pub(super) fn even(&mut self) -> Option<u8> {
+        let byte = (0..8).fold(0, |byte, _| {
+            byte << 1 | u8::from(self.bit(1 << (PRECISION - 1)))
+        });
+        (self.next <= self.bytes.len()).then_some(byte)
+    }
+
     fn bit(&mut self, chance_of_0: u32) -> bool {
         let bound = (self.range >> PRECISION) * chance_of_0;
         let bit = self.code >= bound;
@@ -225,6 +240,30 @@ mod tests {
         let length = coded(&few).len();
         assert!((20_000..20_600).contains(&length), "{length}");
         assert!(coded(&vec![9; 80_000]).len() < 300);
+    }
+
+    #[test]
+    fn bytes_without_a_model_take_eight_bits_among_those_that_have_one() {
+        let mut chance = Chance::new(8);
+        let any: Vec<u8> = (0..10_000)
+            .map(|_| chance.next().to_le_bytes()[3])
+            .collect();
+        let (mut model, mut encoder) = (Model::new(), Encoder::new(Vec::new()));
+        for &byte in &any {
+            encoder.put_even(byte);
+            encoder.put(&mut model, 7);
+        }
+        let coded = encoder.finish();
+        assert!((10_000..10_100).contains(&coded.len()), "{}", coded.len());
+        let (mut model, mut decoder) = (Model::new(), Decoder::new(&coded));
+        for &byte in &any {
+            assert_eq!(decoder.even(), Some(byte));
+            assert_eq!(decoder.byte(&mut model), Some(7));
+        }
+        assert_eq!(
+            (0..9).find_map(|_| decoder.even().is_none().then_some(())),
+            Some(())
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{RecordingError, VERSION};
 pub(super) const MAGIC: [u8; 8] = *b"\x89IVO\r\n\x1a\n";
 pub(super) const START: u8 = 1;
 pub(super) const WINDOW: u8 = 2;
+pub(super) const EVENTS: u8 = 3;
 /// Kind, length, checksum.
 const HEAD: usize = 9;
 

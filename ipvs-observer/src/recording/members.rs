@@ -105,6 +105,6 @@ pub(super) fn number(walk: &mut impl Walk, column: Plain, of: u64) -> Result<u64
 }
 
 /// At most 584 years.
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,7 @@
 //!  frame  = kind u8, length u32, CRC-32 of kind, length and contents u32, contents      (all in little endian)
 //!  start  = length u32, description as JSON, columns      kind 1: what follows does not need what is before
 //!  window = columns                                       kind 2: one interval
+//!  events = columns                                       kind 3: events of single connections since the last such frame
 //! ```
 //!
 //! A frame of any other kind is passed over, so that there can be other things between windows. A file whose end is missing
@@ -16,6 +17,7 @@
 mod columns;
 mod describe;
 mod entropy;
+mod events;
 mod frame;
 mod histogram;
 mod members;
@@ -29,8 +31,10 @@ use std::{io, sync::Arc};
 
 use thiserror::Error;
 
+pub(crate) use self::members::nanoseconds;
 pub use self::{
-    reader::Recording,
+    events::{Events, EventsAsked},
+    reader::{Part, Recording},
     shape::Window,
     writer::{Writer, Written},
 };
@@ -56,6 +60,8 @@ pub struct Beginning {
     pub namespaces: Namespaces,
     /// The real servers that are wanted, as they were typed; others are recorded for the sake of the sums.
     pub real_servers: Vec<String>,
+    /// The events of single connections that are recorded, if any are.
+    pub events: Option<EventsAsked>,
 }
 
 /// Why a recording cannot be read on.

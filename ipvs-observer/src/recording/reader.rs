@@ -6,7 +6,8 @@ use super::{
     RecordingError, Window,
     columns::{Before, Flaw, Unpacker},
     describe::Description,
-    frame::{Frame, Frames, START, WINDOW},
+    events::{self, Events, EventsAsked},
+    frame::{EVENTS, Frame, Frames, START, WINDOW},
     histogram::Cut,
     names::Column,
     shape::{blank_start, blank_window, start, window},
@@ -18,12 +19,24 @@ use crate::model::{
     snapshot::{Run, Snapshot},
 };
 
+/// What comes next in a recording.
+#[derive(Debug)]
+pub enum Part {
+    /// A window.
+    Window(Box<Snapshot>),
+    /// Events of single connections.
+    Events(Events),
+}
+
 /// A recording that is being read.
 #[derive(Debug)]
 pub struct Recording<R> {
     frames: Frames<R>,
     places: Vec<Option<Column>>,
     before: Before,
+    /// The same of events, which come at other times.
+    events_before: Before,
+    events: Option<EventsAsked>,
     cut: Cut,
     ledger: Ledger,
     run: Arc<Run>,
@@ -62,8 +75,10 @@ impl<R: Read> Recording<R> {
         }
         Ok(Self {
             frames,
+            events_before: Before::nothing(begun.places.len()),
             places: begun.places,
             before: begun.before,
+            events: begun.events,
             cut: Cut::default(),
             ledger,
             run,
@@ -88,8 +103,23 @@ impl<R: Read> Recording<R> {
         self.frames.cut
     }
 
+    /// Which events of single connections it has, if any.
+    pub const fn events(&self) -> Option<&EventsAsked> {
+        self.events.as_ref()
+    }
+
     /// The next window; none at the end.
     pub fn next_snapshot(&mut self) -> Result<Option<Snapshot>, RecordingError> {
+        while let Some(part) = self.next_part()? {
+            if let Part::Window(snapshot) = part {
+                return Ok(Some(*snapshot));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What comes next; none at the end.
+    pub fn next_part(&mut self) -> Result<Option<Part>, RecordingError> {
         while let Some(frame) = self.frames.next()? {
             let flawed = damaged(frame.offset);
             match frame.kind {
@@ -103,7 +133,11 @@ impl<R: Read> Recording<R> {
                     } = window;
                     let mut snapshot = self.ledger.advance(sample, is_final, missed_windows);
                     snapshot.select(&self.selection);
-                    return Ok(Some(snapshot));
+                    return Ok(Some(Part::Window(Box::new(snapshot))));
+                }
+                EVENTS => {
+                    let events = self.told(&frame.contents).map_err(flawed)?;
+                    return Ok(Some(Part::Events(events)));
                 }
                 _ => {}
             }
@@ -118,12 +152,20 @@ impl<R: Read> Recording<R> {
         Ok(window)
     }
 
+    fn told(&mut self, contents: &[u8]) -> Result<Events, Flaw> {
+        let mut columns = Unpacker::unpack(contents, &self.places, &mut self.events_before)?;
+        let events = events::events(&mut columns, &Events::default())?;
+        columns.finish()?;
+        Ok(events)
+    }
+
     /// The same run goes on, in another part of the file or with other probes.
     fn go_on(&mut self, contents: &[u8]) -> Result<(), Flaw> {
         let begun = begin(contents)?;
         if begun.description.began_ns != self.began_ns {
             return Err("another run begins here");
         }
+        self.events_before = Before::nothing(begun.places.len());
         self.places = begun.places;
         self.before = begun.before;
         if begun.run != *self.run {
@@ -141,6 +183,7 @@ struct Begun {
     at: Timestamp,
     namespaces: Namespaces,
     before: Before,
+    events: Option<EventsAsked>,
 }
 
 fn begin(contents: &[u8]) -> Result<Begun, Flaw> {
@@ -158,6 +201,7 @@ fn begin(contents: &[u8]) -> Result<Begun, Flaw> {
     columns.finish()?;
     Ok(Begun {
         run: description.run()?,
+        events: description.events_asked(),
         description,
         places,
         at,

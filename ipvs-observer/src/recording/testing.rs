@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeMap, f64::consts::TAU, sync::Arc, time::Duration};
 
-use ipvs_observer_common::{Event, FINEST_GROUPING_BITS, Measure};
+use ipvs_observer_common::{Ending, Event, EventKind, FINEST_GROUPING_BITS, Measure, STAGES};
 
-use super::{Beginning, Window, Writer};
+use super::{Beginning, Events, EventsAsked, Window, Writer};
 use crate::{
     ipvs::table::{
         Destination, Netmask, Service, Stats, Table, Thresholds, Traffic, Tunnel, TunnelKind,
     },
     model::{
         activity::Activity,
+        event::{ConnectionEvent, ConnectionTrace, What},
         id::{DestinationId, ForwardingMethod, Netns, Protocol, ServiceId},
         latency::Distribution,
         ledger::Ledger,
@@ -55,6 +56,59 @@ impl Chance {
         let normal = (-2.0 * radius.ln()).sqrt() * (TAU * angle).cos();
         (median_ns as f64 * (sigma * normal).exp()) as u64
     }
+}
+
+/// Events of every kind, with everything that one can have and with nothing of it.
+pub(crate) fn some_events(number: u16) -> Vec<ConnectionEvent> {
+    let mut chance = Chance::new(11);
+    let whats = [
+        What::Opened,
+        What::Established,
+        What::Slow(Measure::Connect, 9_000_000),
+        What::Ended(Ending::Finished),
+        What::Ended(Ending::ResetByServer),
+        What::Ended(Ending::Refused),
+        What::Ended(Ending::Unanswered),
+        What::Dropped(Event::NoDestination),
+    ];
+    let events = (0..number).map(|place| {
+        let what = whats[usize::from(place) % whats.len()];
+        let connect = chance.log_normal(300_000, 1.0);
+        let client = chance.log_normal(30_000_000, 1.0);
+        let mut stages_ns = [None; STAGES];
+        stages_ns[Measure::Connect as usize] = Some(connect);
+        stages_ns[Measure::Client as usize] = Some(client);
+        stages_ns[Measure::Handshake as usize] = Some(connect + client);
+        let low = chance.next().to_le_bytes();
+        let client = if place % 3 == 0 {
+            [0x2001, 0xdb8, 0, 0, 0, 0, 7, place].into()
+        } else {
+            [198, 51, 100, low[0]].into()
+        };
+        let is_known = !matches!(what, What::Dropped(_));
+        ConnectionEvent {
+            at_ns: 1_000_000_000 + u64::from(place) * 100_000 + u64::from(low[1]),
+            cpu: u32::from(low[2] % 4),
+            lost: [0; 2],
+            what,
+            netns: is_known.then_some(NETNS),
+            service: Some(service_id(0)),
+            server: is_known.then(|| server_id(place % 3)),
+            client: (place % 50 != 49).then_some((client, 1024 + place)),
+            protocol: is_known.then_some(Protocol::TCP),
+            method: is_known.then_some(ForwardingMethod::Masquerade),
+            age_ns: is_known.then_some(u64::from(place)),
+            trace: (is_known && place % 9 != 8).then_some(ConnectionTrace {
+                packets: [6, 5],
+                bytes: [700 + u64::from(low[3]), 40_000 + chance.next() % 9_000],
+                syn_repeated: u64::from(place % 20 == 1),
+                stages_ns,
+                history: 0x0345,
+            }),
+            preexisting: place % 40 == 39,
+        }
+    });
+    events.collect()
 }
 
 /// A distribution of exact values.
@@ -236,6 +290,7 @@ pub(crate) fn beginning(servers: u16) -> Beginning {
         at: at(0),
         namespaces: tables(servers, 0, &mut Chance::new(7)),
         real_servers: Vec::new(),
+        events: None,
     }
 }
 
@@ -273,4 +328,29 @@ pub(crate) fn recorded(windows: u64) -> (Vec<u8>, Vec<Snapshot>) {
         snapshots.push(ledger.advance(sample, is_final, missed_windows));
     }
     (writer.out().clone(), snapshots)
+}
+
+/// The same with events of three servers, 60 to each window.
+pub(crate) fn recorded_with_events(windows: u64) -> Vec<u8> {
+    let mut beginning = beginning(3);
+    beginning.events = Some(EventsAsked {
+        kinds: EventKind::ALL.to_vec(),
+        sample: 1,
+        filters: Vec::new(),
+    });
+    let run = Arc::clone(&beginning.run);
+    let mut writer = Writer::start(Vec::new(), beginning, BEGAN_NS).unwrap();
+    for (window, second) in busy(windows).iter().zip(0_u64..) {
+        let mut events = some_events(60);
+        for event in &mut events {
+            event.at_ns += second * 1_000_000_000;
+        }
+        let events = Events {
+            events,
+            ..Events::default()
+        };
+        writer.add_events(&events).unwrap();
+        writer.add(&run, window).unwrap();
+    }
+    writer.out().clone()
 }

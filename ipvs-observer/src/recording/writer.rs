@@ -9,7 +9,8 @@ use super::{
     Beginning, Window,
     columns::{Before, Flaw, Packer},
     describe::Description,
-    frame::{START, WINDOW, frame, head},
+    events::{Events, events},
+    frame::{EVENTS, START, WINDOW, frame, head},
     histogram::Cut,
     names,
     shape::{start, window},
@@ -27,13 +28,21 @@ pub struct Written {
     pub histograms: u64,
     /// Bytes for them, of those above.
     pub histogram_bytes: u64,
+    /// Events of single connections.
+    pub events: u64,
+    /// Bytes for them, of those above.
+    pub event_bytes: u64,
 }
 
 impl Written {
     /// Bytes that a histogram takes, with two decimals; none without any.
-    #[expect(clippy::cast_precision_loss, reason = "it is shown with two decimals")]
     pub fn bytes_per_histogram(&self) -> Option<f64> {
-        (self.histograms > 0).then(|| self.histogram_bytes as f64 / self.histograms as f64)
+        ratio(self.histogram_bytes, self.histograms)
+    }
+
+    /// Bytes that an event takes; none without any.
+    pub fn bytes_per_event(&self) -> Option<f64> {
+        ratio(self.event_bytes, self.events)
     }
 
     /// With what was written to another file.
@@ -44,8 +53,15 @@ impl Written {
             bytes: self.bytes + other.bytes,
             histograms: self.histograms + other.histograms,
             histogram_bytes: self.histogram_bytes + other.histogram_bytes,
+            events: self.events + other.events,
+            event_bytes: self.event_bytes + other.event_bytes,
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "it is shown with two decimals")]
+fn ratio(bytes: u64, things: u64) -> Option<f64> {
+    (things > 0).then(|| bytes as f64 / things as f64)
 }
 
 /// A recording that is being written.
@@ -56,6 +72,8 @@ pub struct Writer<W> {
     /// What would begin a file after the newest window.
     beginning: Beginning,
     before: Before,
+    /// The same of events, which come at other times.
+    events_before: Before,
     cut: Cut,
     written: Written,
 }
@@ -68,6 +86,7 @@ impl<W: Write> Writer<W> {
             began_ns,
             beginning,
             before: Before::nothing(names::COLUMNS),
+            events_before: Before::nothing(names::COLUMNS),
             cut: Cut::default(),
             written: Written::default(),
         };
@@ -94,6 +113,17 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Adds events of single connections.
+    pub fn add_events(&mut self, new: &Events) -> io::Result<()> {
+        let mut packer = Packer::new();
+        events(&mut packer, new).map_err(unfit)?;
+        let frame = frame(EVENTS, &packer.pack(&mut self.events_before).bytes)?;
+        self.put(&frame)?;
+        self.written.events += new.events.len() as u64;
+        self.written.event_bytes += frame.len() as u64;
+        Ok(())
+    }
+
     /// What was written so far.
     pub const fn written(&self) -> Written {
         self.written
@@ -111,6 +141,7 @@ impl<W: Write> Writer<W> {
 
     fn put_start(&mut self) -> io::Result<()> {
         self.before = Before::nothing(names::COLUMNS);
+        self.events_before = Before::nothing(names::COLUMNS);
         let description = Description::of(&self.beginning, self.began_ns).encode();
         let length = u32::try_from(description.len()).map_err(io::Error::other)?;
         let mut packer = Packer::new();

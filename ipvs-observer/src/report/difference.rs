@@ -11,15 +11,15 @@ use crate::model::{
 };
 
 /// The figures of a latency that are compared.
-pub const FIGURES: [(Figure, &str); 8] = [
-    (Figure::Count, "count"),
-    (Figure::Mean, "mean"),
-    (Figure::Quantile(0.5), "p50"),
-    (Figure::Quantile(0.9), "p90"),
-    (Figure::Quantile(0.99), "p99"),
-    (Figure::Quantile(0.999), "p99.9"),
-    (Figure::Quantile(0.9999), "p99.99"),
-    (Figure::Max, "max"),
+pub const FIGURES: [(Figure, &str, &str); 8] = [
+    (Figure::Count, "count", "COUNT"),
+    (Figure::Mean, "mean_ns", "MEAN"),
+    (Figure::Quantile(0.5), "p50_ns", "P50"),
+    (Figure::Quantile(0.9), "p90_ns", "P90"),
+    (Figure::Quantile(0.99), "p99_ns", "P99"),
+    (Figure::Quantile(0.999), "p999_ns", "P99.9"),
+    (Figure::Quantile(0.9999), "p9999_ns", "P99.99"),
+    (Figure::Max, "max_ns", "MAX"),
 ];
 
 /// Two runs.
@@ -204,7 +204,7 @@ fn latencies(
         before.latency(measure).count() > 0 && after.latency(measure).count() > 0
     });
     let compared = measures.map(|measure| {
-        let changes = FIGURES.iter().filter_map(|&(figure, name)| {
+        let changes = FIGURES.iter().filter_map(|&(figure, name, _)| {
             let old = figure.of(before.latency(measure), percentiles)?;
             let new = figure.of(after.latency(measure), percentiles)?;
             Some(Change {

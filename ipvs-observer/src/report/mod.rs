@@ -3,6 +3,7 @@
 //! `summary` adds up the windows of a span, `difference` compares two sums; what they look like in print is `output::report`.
 
 pub mod difference;
+pub mod events;
 pub mod summary;
 
 use std::{
@@ -13,15 +14,15 @@ use std::{
 
 use thiserror::Error;
 
-use self::{difference::Difference, summary::Summary};
+use self::{difference::Difference, events::EventSummary, summary::Summary};
 use crate::{
-    cli::ReportFormat,
+    cli::{ReportFormat, ReportTable},
     config::{Report, Top},
     error::RunError,
     messages,
     model::{filter::Selection, latency::Percentiles, snapshot::Snapshot},
     output::{Format, report},
-    recording::{Recording, RecordingError},
+    recording::{Part, Recording, RecordingError},
 };
 
 /// Why there is no report.
@@ -52,6 +53,9 @@ pub enum ReportError {
     /// Nobody who was asked for is in it.
     #[error("no service or real server that was asked for is in {}", .0.display())]
     NotThere(PathBuf),
+    /// There are no connections or clients to tell of.
+    #[error("{} has no events of single connections: record it with --events=closed,refused,unanswered", .0.display())]
+    NoEvents(PathBuf),
     /// The page cannot be written.
     #[error("cannot write {}", path.display())]
     Page {
@@ -80,12 +84,16 @@ pub fn run(config: &Report) -> Result<Verdict, RunError> {
     };
     let after = summary(after, config)?;
     let difference = Difference::new(&before, &after);
+    if let Some(path) = &config.html {
+        write_page(path, &report::html::comparison(&difference))?;
+    }
     let text = match config.output {
-        ReportFormat::Text | ReportFormat::Hlog => report::text::compare(&difference),
-        ReportFormat::Json => report::json::compare(&difference),
-        ReportFormat::Csv => report::csv::compare(&difference),
+        ReportFormat::Text => report::text::compare(&difference).into_bytes(),
+        ReportFormat::Json => report::json::compare(&difference).into_bytes(),
+        ReportFormat::Csv => report::csv::compare(&difference).into_bytes(),
+        ReportFormat::Hlog => report::hlog_of_two(&before, &after),
     };
-    print(text.as_bytes())?;
+    print(&text)?;
     let mut verdict = Verdict::Passed;
     for condition in &config.fail_on {
         for broken in difference.broken(condition) {
@@ -100,15 +108,12 @@ pub fn run(config: &Report) -> Result<Verdict, RunError> {
 
 fn one(config: &Report, summary: &Summary) -> Result<Verdict, RunError> {
     if let Some(path) = &config.html {
-        fs::write(path, report::html::page(summary)).map_err(|source| ReportError::Page {
-            path: path.clone(),
-            source,
-        })?;
+        write_page(path, &report::html::page(summary))?;
     }
     let text = match config.output {
         ReportFormat::Text => report::text::encode(summary).into_bytes(),
         ReportFormat::Json => report::json::encode(summary).into_bytes(),
-        ReportFormat::Csv => report::csv::encode(summary).into_bytes(),
+        ReportFormat::Csv => csv(config, summary)?.into_bytes(),
         ReportFormat::Hlog => report::hlog(summary),
     };
     print(&text)?;
@@ -123,6 +128,25 @@ fn one(config: &Report, summary: &Summary) -> Result<Verdict, RunError> {
         }
     }
     Ok(verdict)
+}
+
+fn write_page(path: &Path, page: &str) -> Result<(), ReportError> {
+    fs::write(path, page).map_err(|source| ReportError::Page {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn csv(config: &Report, summary: &Summary) -> Result<String, ReportError> {
+    let events = || {
+        let events = summary.events.as_ref();
+        events.ok_or_else(|| ReportError::NoEvents(config.file.clone()))
+    };
+    Ok(match config.table {
+        ReportTable::Latency => report::csv::encode(summary),
+        ReportTable::Connections => report::events::connections_csv(summary, events()?),
+        ReportTable::Clients => report::events::clients_csv(events()?),
+    })
 }
 
 /// Shows a recording as `top` shows a host.
@@ -146,18 +170,37 @@ pub fn replay(path: &Path, config: &Top) -> Result<(), RunError> {
     Ok(())
 }
 
-fn summary(path: &Path, config: &Report) -> Result<Summary, ReportError> {
+/// Adds up what a recording has of the span and of those that `config` names.
+pub fn summary(path: &Path, config: &Report) -> Result<Summary, ReportError> {
     let mut recording = open(path)?;
     let mut summary = Summary::new(recording.began());
-    while let Some(mut snapshot) = next(&mut recording, path)? {
-        if config
-            .span
-            .has(recording.began(), snapshot.at, snapshot.window)
-        {
-            snapshot.select(&config.selection);
-            summary.add(&snapshot);
+    let asked = recording.events();
+    let mut told = asked.map(|asked| EventSummary::new(asked, &config.selection));
+    while let Some(part) = part(&mut recording, path)? {
+        match part {
+            Part::Window(mut snapshot) => {
+                let (began, at) = (recording.began(), snapshot.at);
+                if config.span.has(began, at, snapshot.window) {
+                    snapshot.select(&config.selection);
+                    summary.add(&snapshot);
+                }
+                if let Some(told) = &mut told {
+                    let span = (summary.windows > 0).then_some((summary.from, summary.to));
+                    told.settle(at, span);
+                }
+            }
+            Part::Events(events) => {
+                if let Some(told) = &mut told {
+                    told.add(events);
+                }
+            }
         }
     }
+    if let Some(told) = &mut told {
+        let span = (summary.windows > 0).then_some((summary.from, summary.to));
+        told.settle(summary.to, span);
+    }
+    summary.events = told;
     warn_of_cut(&recording, path);
     if summary.windows == 0 {
         return Err(ReportError::NoWindow(path.to_owned()));
@@ -176,6 +219,12 @@ fn open(path: &Path) -> Result<FileRecording, ReportError> {
         source,
     })?;
     Recording::open(BufReader::new(file)).map_err(|source| unreadable(path, source))
+}
+
+fn part(recording: &mut FileRecording, path: &Path) -> Result<Option<Part>, ReportError> {
+    recording
+        .next_part()
+        .map_err(|source| unreadable(path, source))
 }
 
 fn next(recording: &mut FileRecording, path: &Path) -> Result<Option<Snapshot>, ReportError> {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::events::EventSummary;
 use crate::model::{
     activity::Activity,
-    id::{DestinationId, ServiceId},
+    id::{DestinationId, Netns, ServiceId},
     sample::{ServiceKey, Timestamp},
     snapshot::{Completeness, Run, Snapshot},
 };
@@ -33,6 +34,8 @@ pub struct Summary {
     pub host: Activity,
     /// Services in their order.
     pub services: Vec<ServiceSummary>,
+    /// Events of single connections, where they were recorded.
+    pub events: Option<EventSummary>,
     places: BTreeMap<ServiceKey, usize>,
 }
 
@@ -83,6 +86,7 @@ impl Summary {
             missed_windows: 0,
             host: Activity::none(),
             services: Vec::new(),
+            events: None,
             places: BTreeMap::new(),
         }
     }
@@ -125,6 +129,14 @@ impl Summary {
                 sum.merge(&server.row.interval);
             }
         }
+    }
+}
+
+impl Summary {
+    /// The label of a network namespace that has this service, where several were observed.
+    pub fn label(&self, netns: Option<Netns>, service: Option<ServiceId>) -> Option<&str> {
+        let place = *self.places.get(&(netns?, service?))?;
+        self.services.get(place)?.netns.as_deref()
     }
 }
 

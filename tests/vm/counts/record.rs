@@ -1,65 +1,17 @@
 //! Recordings: what is reported of one is what was printed while it was made, and whoever ends the recorder, what it had
 //! written stays.
 
-use std::{env, fs, path::PathBuf};
+use std::{fs, time::Duration};
 
 use ipvs_observer::cli::SchemaOf;
-use ipvs_observer_tests::{
-    agent::{self, Agent, BINARY, Outcome, Rights},
-    netns::Netns,
-    schema,
-    services::Vip,
-    wait,
-};
-use serde_json::Value;
+use ipvs_observer_tests::{agent::BINARY, director::Lab, schema, services::Vip, traffic, wait};
 
-use crate::fixture::{Balanced, attached_probes};
+use crate::{
+    fixture::{Balanced, attached_probes},
+    recorder::{Folder, recorder, report, run},
+};
 
 const SESSIONS: u32 = 20;
-
-/// Where a test writes; gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = env::temp_dir().join(format!("record-{name}"));
-        fs::create_dir_all(&folder).expect("it can be made");
-        Self(folder)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _removed = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A recorder whose probes are attached.
-fn recorder(netns: &Netns, folder: &Folder, arguments: &[&str]) -> Agent {
-    let ready = folder.file("ready");
-    let arguments = [&["record", "--ready-file", &ready], arguments].concat();
-    let agent = agent::launch(netns, Rights::Root, &arguments).expect("it starts");
-    wait::until("the recorder to attach its probes", wait::PATIENCE, || {
-        Ok(fs::exists(&ready)?.then_some(()))
-    })
-    .expect("it is ready");
-    agent
-}
-
-#[track_caller]
-fn run(netns: &Netns, arguments: &[&str]) -> Outcome {
-    let outcome = agent::run(netns, Rights::Root, arguments).expect("it runs");
-    assert!(outcome.status.success(), "{outcome:?}");
-    outcome
-}
-
-fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).expect("it is JSON")
-}
 
 #[cfg_attr(feature = "vm", test)]
 fn a_report_says_number_for_number_what_was_printed_beside_the_recording() {
@@ -82,8 +34,7 @@ fn a_report_says_number_for_number_what_was_printed_beside_the_recording() {
     let last = schema::checked(SchemaOf::Top, last).expect("it is one of top");
     assert_eq!(last["final"], true);
 
-    let report = run(netns, &["report", &ivo, "-o", "json"]);
-    let report = parsed(&report.stdout[0]);
+    let report = report(netns, &ivo);
     let (reported, printed) = (&report["services"][0], &last["services"][0]["total"]);
     assert_eq!(reported["counters"], printed["counters"]);
     assert_eq!(reported["counters"]["scheduled"], SESSIONS);
@@ -112,10 +63,7 @@ fn a_recorder_that_is_killed_leaves_what_it_had_written() {
     let ivo = folder.file("run.ivo");
     let agent = recorder(netns, &folder, &["-i", "100ms", &ivo]);
     balanced.sessions(SESSIONS, 1);
-    let windows = || {
-        let report = run(netns, &["report", &ivo, "-o", "json"]);
-        parsed(&report.stdout[0])
-    };
+    let windows = || report(netns, &ivo);
     // It is read while it is being written, too.
     wait::until("all connections to be recorded", wait::PATIENCE, || {
         let size = fs::metadata(&ivo)?.len();
@@ -130,7 +78,8 @@ fn a_recorder_that_is_killed_leaves_what_it_had_written() {
     let bytes = fs::read(&ivo).expect("it is there");
     fs::write(&ivo, [&bytes[..], &[2, 0xff, 0, 0]].concat()).expect("it can be written");
     let outcome = run(netns, &["report", &ivo, "-o", "json"]);
-    let report = parsed(&outcome.stdout[0]);
+    let report = schema::checked(SchemaOf::Report, &outcome.stdout[0]);
+    let report = report.expect("it is as the schema says");
     assert_eq!(report["services"][0]["counters"]["scheduled"], SESSIONS);
     let said = format!("ends within a window at offset {}", bytes.len());
     assert!(outcome.stderr.contains(&said), "{outcome:?}");
@@ -157,4 +106,62 @@ fn a_recording_ends_with_its_command_and_a_ring_with_the_last_minutes() {
         "{report:?}"
     );
     assert!(!fs::exists(format!("{ivo}.ring")).expect("it can be asked"));
+}
+
+#[cfg_attr(feature = "vm", test)]
+fn connections_are_recorded_one_by_one_and_their_clients_with_them() {
+    let vip = Vip::V4;
+    let lab = Lab::new(2).expect("the lab is built");
+    lab.add_service(vip, "rr").expect("the service is added");
+    lab.add_server(vip, 1, 1).expect("the server is added");
+    lab.add_server(vip, 2, 1).expect("the server is added");
+    let _only_one_listens = lab
+        .start_server(vip, 1, Duration::ZERO)
+        .expect("the server starts");
+    let folder = Folder::new("events");
+    let ivo = folder.file("run.ivo");
+    let agent = recorder(lab.director(), &folder, &["--events", "-i", "200ms", &ivo]);
+    let refused = traffic::attempts(lab.client(), vip.address(), 10).expect("no other failure");
+    assert_eq!(refused, 5);
+    lab.quiesce().expect("the director becomes idle");
+    let outcome = agent.stop().expect("it ends");
+    assert!(outcome.status.success(), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("bytes for each of 10 events"),
+        "{outcome:?}"
+    );
+
+    let report = report(lab.director(), &ivo);
+    let events = &report["connection_events"];
+    let expected = serde_json::json!({ "closed": 5, "refused": 5, "unanswered": 0, "dropped": 0 });
+    assert_eq!(events["told"], expected);
+    let none = serde_json::json!({ "buffer_full": 0, "unreadable": 0, "unwritten": 0 });
+    assert_eq!(events["lost"], none);
+    let counters = &report["services"][0]["counters"];
+    assert_eq!(
+        (&counters["established"], &counters["refused"]),
+        (&5.into(), &5.into())
+    );
+    let slowest = events["slowest"].as_array().expect("they are told");
+    let finished = slowest.iter().filter(|slow| slow["outcome"] == "finished");
+    let finished: Vec<_> = finished.collect();
+    assert_eq!(finished.len(), 5, "{slowest:#?}");
+    let server = vip.server_address(1).to_string();
+    for slow in finished {
+        let stage = |name| slow["stages"][name].as_u64().expect("it is known");
+        let waited = stage("handshake_ns") + stage("first_byte_ns");
+        assert_eq!(slow["waited_ns"], waited);
+        assert_eq!(slow["service"], vip.name());
+        assert_eq!(slow["server"]["address"], server.as_str());
+    }
+    let client = &slowest[0]["client"]["address"];
+    let expected = serde_json::json!([{ "address": client, "connections": 10, "refused": 5,
+        "unanswered": 0, "syn_repeated": 0, "dropped": 0 }]);
+    assert_eq!(events["most"]["connections"], expected);
+    assert_eq!(events["most"]["refused"], expected);
+    let clients = run(
+        lab.director(),
+        &["report", &ivo, "-o", "csv", "--table", "clients"],
+    );
+    assert_eq!(clients.stdout.len(), 3, "{clients:?}");
 }

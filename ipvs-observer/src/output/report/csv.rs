@@ -115,7 +115,7 @@ pub fn compare(difference: &Difference<'_>) -> String {
     text
 }
 
-fn field(text: &str) -> String {
+pub(super) fn field(text: &str) -> String {
     if text.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

@@ -5,7 +5,11 @@ use std::net::IpAddr;
 use ipvs_observer_common::{Event, Measure};
 use serde::Serialize;
 
-use super::{QUANTILES, measures};
+use super::{
+    QUANTILES,
+    events::{self, EventsObject},
+    measures,
+};
 use crate::{
     model::{
         activity::Activity,
@@ -25,6 +29,8 @@ struct ReportObject<'a> {
     #[serde(skip_serializing_if = "Pairs::is_empty")]
     director: Pairs<&'static str, LatencyObject>,
     services: Vec<ServiceObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_events: Option<EventsObject<'a>>,
 }
 
 #[derive(Serialize)]
@@ -146,6 +152,10 @@ pub fn encode(summary: &Summary) -> String {
         head: head(summary),
         director: latencies(&summary.host, host, &mut percentiles),
         services,
+        connection_events: summary
+            .events
+            .as_ref()
+            .map(|told| events::object(summary, told)),
     })
 }
 

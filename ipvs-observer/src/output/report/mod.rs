@@ -1,9 +1,12 @@
 //! What `report` prints of a summary or of the difference of two.
 
 pub mod csv;
+pub mod events;
 pub mod html;
 pub mod json;
 pub mod text;
+
+use std::time::Duration;
 
 use ipvs_observer_common::Measure;
 
@@ -24,22 +27,37 @@ const QUANTILES: [(f64, &str, &str); 5] = [
 
 /// The whole span as one interval of a log of histograms.
 pub fn hlog(summary: &Summary) -> Vec<u8> {
-    let mut log = HistogramLog::new();
+    let mut lines = hlog_header(summary);
+    hlog_interval(summary, "", Duration::ZERO, &mut lines);
+    lines
+}
+
+/// Two spans as one interval each, with tags that begin with `before/` and `after/`.
+pub fn hlog_of_two(before: &Summary, after: &Summary) -> Vec<u8> {
+    let mut lines = hlog_header(before);
+    let later = after.from.wall.saturating_sub(before.from.wall);
+    hlog_interval(before, "before/", Duration::ZERO, &mut lines);
+    hlog_interval(after, "after/", later, &mut lines);
+    lines
+}
+
+fn hlog_header(summary: &Summary) -> Vec<u8> {
+    let run = summary.run.as_ref();
+    run.map_or_else(Vec::new, |run| {
+        HistogramLog::header(run, summary.from).into_bytes()
+    })
+}
+
+fn hlog_interval(summary: &Summary, prefix: &str, start: Duration, lines: &mut Vec<u8>) {
     let Some(run) = &summary.run else {
-        return Vec::new();
+        return;
     };
-    let mut lines = HistogramLog::header(run, summary.from).into_bytes();
+    let mut log = HistogramLog::new();
     let length = summary.to.monotonic.saturating_sub(summary.from.monotonic);
     let mut add = |name: &str, activity: &Activity| {
         let measures = run.measures.iter().copied();
-        log.add(
-            &mut lines,
-            name,
-            activity,
-            measures,
-            std::time::Duration::ZERO,
-            length,
-        );
+        let name = format!("{prefix}{name}");
+        log.add(lines, &name, activity, measures, start, length);
     };
     add("director", &summary.host);
     for service in &summary.services {
@@ -49,7 +67,6 @@ pub fn hlog(summary: &Summary) -> Vec<u8> {
             add(&name(Some(id)), activity);
         }
     }
-    lines
 }
 
 /// Measures of a service or server that have values.
@@ -69,4 +86,4 @@ fn measures<'a>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,16 +2,25 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ipvs_observer_common::Measure;
+use ipvs_observer_common::{EventKind, Measure};
 use serde_json::Value;
 
-use super::{csv, hlog, html, json, text};
+use super::{csv, events, hlog, html, json, text};
 use crate::{
-    model::{activity::Activity, snapshot::Snapshot},
+    model::{
+        activity::Activity,
+        filter::Selection,
+        id::{AddressFamily, ServiceId},
+        snapshot::Snapshot,
+    },
     output,
-    recording::testing::{of_values, recorded, service_id},
+    recording::{
+        Events, EventsAsked,
+        testing::{of_values, recorded, service_id, some_events},
+    },
     report::{
         difference::Difference,
+        events::EventSummary,
         summary::{ServiceSummary, Summary},
     },
 };
@@ -84,6 +93,120 @@ fn a_long_time_line_keeps_its_sum() {
     assert_eq!(sum, service.activity);
 }
 
+/// The same with the events of a recording.
+fn with_events(kinds: &[EventKind]) -> Summary {
+    let (_, snapshots) = recorded(2);
+    let mut summary = summary(&snapshots);
+    let asked = EventsAsked {
+        kinds: kinds.to_vec(),
+        sample: 4,
+        filters: vec!["--sample 1/4".to_owned()],
+    };
+    let mut told = EventSummary::new(&asked, &Selection::default());
+    told.add(Events {
+        events: some_events(200),
+        lost: vec![(1, [3, 0])],
+        unwritten: 2,
+        ..Events::default()
+    });
+    told.settle(summary.to, Some((summary.from, summary.to)));
+    summary.events = Some(told);
+    summary
+}
+
+/// Reports of everything, of little, and of nothing that is not there.
+pub(in crate::output) fn reports() -> Vec<Value> {
+    let mut everything = with_events(&EventKind::ALL);
+    let mut run = crate::recording::testing::run();
+    run.measures = Measure::ALL.to_vec();
+    everything.run = Some(Arc::new(run));
+    everything.services[0].netns = Some("blue".to_owned());
+    everything.host.latencies[Measure::Estimator as usize] =
+        of_values(Measure::Estimator, &[9_000]);
+    let (_, snapshots) = recorded(1);
+    let mut of_mark = summary(&snapshots);
+    of_mark.services[0].id = ServiceId::FirewallMark {
+        mark: 47,
+        family: AddressFamily::Ipv4,
+    };
+    let all = [everything, with_events(&[EventKind::Opened]), of_mark];
+    all.map(|summary| parsed(&json::encode(&summary))).into()
+}
+
+pub(in crate::output) fn comparisons() -> Vec<Value> {
+    let (before, mut after) = (of(1_000_000, 300), of(1_300_000, 300));
+    let object = |before, after| parsed(&json::compare(&Difference::new(before, after)));
+    let same = object(&before, &before);
+    after.services[0].netns = Some("blue".to_owned());
+    let (_, snapshots) = recorded(1);
+    let whole = summary(&snapshots);
+    vec![object(&whole, &whole), same, object(&before, &after)]
+}
+
+#[test]
+fn the_slowest_connections_and_the_busiest_clients_are_told_where_they_are_known() {
+    let summary = with_events(&EventKind::ALL);
+    let report = parsed(&json::encode(&summary));
+    let events = &report["connection_events"];
+    assert_eq!(events["sample"], 4);
+    assert_eq!(events["lost"]["buffer_full"], 3);
+    assert_eq!(events["lost"]["unwritten"], 2);
+    assert_eq!(events["told"]["refused"], 25);
+    let slowest = events["slowest"].as_array().unwrap();
+    assert_eq!(slowest.len(), 20);
+    let waits: Vec<u64> = slowest
+        .iter()
+        .map(|slow| slow["waited_ns"].as_u64().unwrap())
+        .collect();
+    assert!(waits.is_sorted_by(|a, b| a >= b), "{waits:?}");
+    for slow in slowest {
+        assert_eq!(slow["waited_ns"], slow["stages"]["handshake_ns"]);
+        assert_eq!(slow["service"], "TCP 192.0.0.0:443");
+    }
+    let most = events["most"]["connections"].as_array().unwrap();
+    assert!(most[0]["connections"].as_u64() >= most[1]["connections"].as_u64());
+
+    let text = text::encode(&summary);
+    for part in [
+        "EVENTS of one connection in 4  opened 25, established 25",
+        "lost buffer_full 3, unreadable 0, unwritten 2   only --sample 1/4",
+        "SLOWEST, ENDED AT",
+        "TCP 192.0.0.0:443 > 10.1.0.",
+        "CLIENTS BY CONNECTIONS",
+        "CLIENTS BY REFUSED",
+        "CLIENTS BY SYN_REPEATED",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let told = summary.events.as_ref().unwrap();
+    let lines = events::connections_csv(&summary, told);
+    assert_eq!(lines.lines().count(), 21);
+    let columns: Vec<usize> = lines.lines().map(|line| line.split(',').count()).collect();
+    assert!(columns.iter().all(|n| *n == columns[0]), "{lines}");
+    let waited = lines.lines().nth(1).unwrap().split(',').nth(6).unwrap();
+    assert_eq!(waited, waits[0].to_string());
+    let clients = events::clients_csv(told);
+    assert!(
+        clients.starts_with("most,client,connections,refused,unanswered,syn_repeated,dropped\r\n")
+    );
+}
+
+#[test]
+fn what_was_not_recorded_of_connections_is_absent() {
+    let (_, snapshots) = recorded(2);
+    let without = summary(&snapshots);
+    let report = parsed(&json::encode(&without));
+    assert_eq!(report.get("connection_events"), None);
+    assert!(!text::encode(&without).contains("EVENTS"));
+    let opened = with_events(&[EventKind::Opened]);
+    let report = parsed(&json::encode(&opened));
+    let events = &report["connection_events"];
+    assert_eq!(events.get("slowest"), None);
+    assert_eq!(events["most"]["connections"][0].get("refused"), None);
+    assert_eq!(events["most"].get("refused"), None);
+    assert!(!text::encode(&opened).contains("SLOWEST"));
+}
+
 #[test]
 fn csv_has_a_line_for_each_measure_of_each() {
     let (_, snapshots) = recorded(2);
@@ -150,13 +273,13 @@ fn a_change_is_marked_where_resolution_and_sample_size_can_tell_it() {
         all.into_iter().find(|(its, _)| *its == name).unwrap().1
     };
     // A change of 10 % in 20 000 values, and the same in 30 of which the 99th percentile is no more than the largest.
-    assert_eq!(mark(&many, &of(1_100_000, 20_000), "p99"), Some(true));
-    assert_eq!(mark(&some, &of(1_100_000, 30), "p99"), Some(false));
-    assert_eq!(mark(&some, &of(1_500_000, 30), "p50"), Some(true));
+    assert_eq!(mark(&many, &of(1_100_000, 20_000), "p99_ns"), Some(true));
+    assert_eq!(mark(&some, &of(1_100_000, 30), "p99_ns"), Some(false));
+    assert_eq!(mark(&some, &of(1_500_000, 30), "p50_ns"), Some(true));
     // Less than a bucket is wide.
-    assert_eq!(mark(&many, &of(1_005_000, 20_000), "p50"), Some(false));
-    assert_eq!(mark(&many, &many, "p99"), Some(false));
-    assert_eq!(mark(&many, &some, "mean"), None);
+    assert_eq!(mark(&many, &of(1_005_000, 20_000), "p50_ns"), Some(false));
+    assert_eq!(mark(&many, &many, "p99_ns"), Some(false));
+    assert_eq!(mark(&many, &some, "mean_ns"), None);
 }
 
 #[test]
@@ -176,7 +299,7 @@ fn a_condition_on_two_runs_holds_only_where_it_can_be_told() {
     assert!(!broken[0].is_told);
     let object = parsed(&json::compare(&difference));
     assert_eq!(
-        object["rows"][0]["latency"]["connect"]["p99"]["significant"],
+        object["rows"][0]["latency"]["connect"]["p99_ns"]["significant"],
         false
     );
     assert!(text::compare(&difference).contains("change"));
@@ -235,6 +358,27 @@ fn base64(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+#[test]
+fn two_recordings_share_a_log_and_a_page() {
+    let (before, after) = (of(1_000_000, 300), of(1_300_000, 300));
+    let log = String::from_utf8(super::hlog_of_two(&before, &after)).unwrap();
+    let tags: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("Tag=")?.split(',').next())
+        .collect();
+    let expected = ["before", "after"].map(|when| format!("{when}/TCP:192.0.0.0:443/connect"));
+    assert_eq!(tags, expected);
+    let difference = Difference::new(&before, &after);
+    let page = html::comparison(&difference);
+    for part in [
+        json::encode(&before),
+        json::encode(&after),
+        json::compare(&difference),
+    ] {
+        assert!(page.contains(part.trim_end()));
+    }
 }
 
 #[test]

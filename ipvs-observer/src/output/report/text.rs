@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ipvs_observer_common::{Event, Measure};
 
-use super::{QUANTILES, measures};
+use super::{QUANTILES, events, measures};
 use crate::{
     model::{activity::Activity, condition::Condition, latency::Percentiles},
     output::{
@@ -41,6 +41,9 @@ pub fn encode(summary: &Summary) -> String {
             rows(&mut text, summary, service, activity, &mut percentiles);
         }
         time_line(&mut text, service, &mut percentiles);
+    }
+    if let Some(told) = &summary.events {
+        events::text(summary, told, &mut text);
     }
     text
 }
@@ -217,7 +220,7 @@ fn compare_row(text: &mut String, row: &Row) {
         text,
         &format!("     {}", events.collect::<Vec<_>>().join(", ")),
     );
-    let titles = columns(FIGURES.iter().map(|(_, name)| name.to_uppercase()), 9);
+    let titles = columns(FIGURES.iter().map(|(.., title)| (*title).to_owned()), 9);
     line(text, &format!("     {:<17}{titles}", "LATENCY"));
     for (measure, changes) in &row.latencies {
         let values = |of: fn(&Change) -> u64| -> String {

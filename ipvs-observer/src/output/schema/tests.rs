@@ -22,12 +22,15 @@ use crate::{
             self,
             fixture::{least, listing},
         },
+        report::tests as report,
         stream::tests as stream,
         testing::{distribution, draining, of_all_netns, whole_run, window},
     },
 };
 
-const EVERY: [SchemaOf; 6] = [
+const EVERY: [SchemaOf; 8] = [
+    SchemaOf::Report,
+    SchemaOf::Comparison,
     SchemaOf::Stream,
     SchemaOf::Top,
     SchemaOf::Explain,
@@ -188,6 +191,8 @@ fn printed(of: SchemaOf) -> Vec<Value> {
         SchemaOf::Changes => changes(),
         SchemaOf::Doctor => doctors(),
         SchemaOf::Stream => stream::every_line(),
+        SchemaOf::Report => report::reports(),
+        SchemaOf::Comparison => report::comparisons(),
     }
 }
 
