@@ -24,3 +24,5 @@
 const STREAMS: bool = true;
 
 include!("programs.in");
+
+mod packets;

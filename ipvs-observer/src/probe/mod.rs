@@ -144,6 +144,9 @@ impl Probes {
     /// Loads the programs for the kernel of `resolved` and attaches those that fit it.
     pub fn start(resolved: &Resolved, request: &Request) -> Result<Self, LoadError> {
         let mut plan = Plan::full(resolved, &request.measures);
+        if request.stream.is_some() {
+            plan.add_stream(resolved);
+        }
         request.live.restrict(&mut plan);
         let measures = plan.measures(&request.measures);
         let sizes = Sizes::choose(&Limits {

@@ -44,6 +44,13 @@ const DEFENCE: [Probe; 5] = [
     probe("defence_found", "ip_vs_service_find"),
 ];
 
+/// What remembers the packets of these for a stream; after what takes them back.
+const DEFENCE_PACKETS: [Probe; 3] = [
+    probe("defence_packet", "tcp_conn_schedule"),
+    probe("defence_packet", "udp_conn_schedule"),
+    probe("defence_packet", "sctp_conn_schedule"),
+];
+
 /// On the tracepoint of that name, whose arguments are the same in all kernels.
 const KFREE_SKB: Probe = probe("kfree_skb", "kfree_skb");
 const LATE: Probe = probe("late_packet", "tcp_conn_schedule");
@@ -94,7 +101,7 @@ impl Occasions {
     /// Whether `probe` is to be attached now.
     pub(super) fn ask_for(self, probe: Probe) -> bool {
         (self.removed || !UNAVAILABLE.contains(&probe))
-            && (self.defence || !DEFENCE.contains(&probe))
+            && (self.defence || !(DEFENCE.contains(&probe) || DEFENCE_PACKETS.contains(&probe)))
             && (self.sweep || probe != SHOW)
     }
 }
@@ -254,6 +261,17 @@ impl Plan {
         Self::of(self::wanted(wanted, resolved), resolved)
     }
 
+    /// Adds what only a stream takes.
+    pub(super) fn add_stream(&mut self, resolved: &Resolved) {
+        self.add(DEFENCE_PACKETS, resolved);
+        // What begins to watch a packet comes last, so that all is there when it does.
+        let [.., found] = DEFENCE;
+        if self.has(&[found]) {
+            self.probes.retain(|probe| *probe != found);
+            self.probes.push(found);
+        }
+    }
+
     /// Only what reads live counters.
     pub(super) fn live(resolved: &Resolved) -> Self {
         Self::of(LIVE, resolved)
@@ -265,18 +283,22 @@ impl Plan {
             refused: Vec::new(),
             no_live: None,
         };
+        plan.add(probes, resolved);
+        plan
+    }
+
+    fn add(&mut self, probes: impl IntoIterator<Item = Probe>, resolved: &Resolved) {
         for probe in probes {
             if is_tracepoint(probe) {
-                plan.probes.push(probe);
+                self.probes.push(probe);
                 continue;
             }
             match resolved.functions.get(probe.function) {
-                Some(Ok(())) => plan.probes.push(probe),
-                Some(Err(refusal)) => plan.refuse(probe, refusal.to_string()),
-                None => plan.refuse(probe, "its prototype was not looked for".to_owned()),
+                Some(Ok(())) => self.probes.push(probe),
+                Some(Err(refusal)) => self.refuse(probe, refusal.to_string()),
+                None => self.refuse(probe, "its prototype was not looked for".to_owned()),
             }
         }
-        plan
     }
 
     /// Gives up on `probe`.

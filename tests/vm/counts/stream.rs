@@ -1,5 +1,7 @@
 //! `stream`: one line for each event, exactly, and every one that is not there is counted.
 
+mod drops;
+
 use std::{net::IpAddr, thread, time::Duration};
 
 use ipvs_observer::cli::SchemaOf;

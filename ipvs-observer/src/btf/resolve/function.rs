@@ -280,11 +280,11 @@ const fn icmp(name: &'static str) -> Function {
     }
 }
 
-/// Only what it returns is read.
+/// What it returns is read, and of a stream's drops who sent the packet.
 const fn conn_schedule(name: &'static str) -> Function {
     Function {
         name,
-        parameters: &[],
+        parameters: &[(2, "skb", Shape::Pointer("sk_buff"))],
         returns: Some(U32),
         may_have_iph_len: false,
         reads: SCHEDULING,
