@@ -25,4 +25,5 @@ const STREAMS: bool = true;
 
 include!("programs.in");
 
+mod commands;
 mod packets;

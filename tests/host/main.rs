@@ -1,4 +1,5 @@
 //! The tests that need neither root nor a kernel of their own.
 
+mod allocations;
 mod boundaries;
 mod corpora;

@@ -2,7 +2,7 @@
 //! them, one at a time, and check truth, not plausibility.
 //!
 //! `counts` runs on two CPUs, where time means nothing; `timed` where guest time is
-//! exact and an idle moment costs nothing; `peers` as `counts` does, where the programs
+//! exact and an idle moment costs nothing; `once` as `counts` does, on one kernel; `peers` as `counts` does, where the programs
 //! of others are installed; `refusal` on a kernel that cannot be observed, where the
 //! others cannot run. `cargo xtask vm` boots all. Nothing skips: what cannot be
 //! tested here has failed.
@@ -17,6 +17,7 @@
 
 mod counts;
 mod fixture;
+mod once;
 mod peers;
 mod refusal;
 mod timed;

@@ -43,8 +43,6 @@ pub struct Stream {
     pub output: StreamFormat,
     /// The longest time that an event waits for others.
     pub latency: Duration,
-    /// Whether changes of the table are told.
-    pub config: bool,
     /// What the programs send.
     pub wanted: Wanted,
     /// What is measured.
@@ -58,6 +56,8 @@ pub struct Stream {
 pub struct Wanted {
     /// Their kinds.
     pub kinds: Vec<EventKind>,
+    /// Whether changes of the table are told too.
+    pub config: bool,
     /// Of these services and servers.
     pub selection: Selection,
     /// Of these clients; none is all.
@@ -119,6 +119,7 @@ impl Stream {
         }
         let wanted = Wanted {
             kinds,
+            config,
             selection,
             clients,
             protocols: protocols(stream.protocol.as_deref())?,
@@ -137,7 +138,6 @@ impl Stream {
                 .latency
                 .as_ref()
                 .map_or(Ok(DEFAULT_LATENCY), |text| time("--latency", text))?,
-            config,
             wanted,
             measuring,
             ready_file: stream.ready_file.clone(),
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn ends_drops_and_changes_are_told_unless_something_else_is_asked_for() {
         let stream = resolve("").unwrap();
-        assert!(stream.config);
+        assert!(stream.wanted.config);
         assert_eq!(
             stream.wanted.kinds,
             [
@@ -300,7 +300,7 @@ mod tests {
         );
         assert_eq!(stream.latency, Duration::from_millis(50));
         let stream = resolve("--events opened,closed,opened").unwrap();
-        assert!(!stream.config);
+        assert!(!stream.wanted.config);
         assert_eq!(stream.wanted.kinds, [EventKind::Opened, EventKind::Closed]);
         assert_eq!(resolve("--events all").unwrap().wanted.kinds.len(), 6);
     }

@@ -51,6 +51,14 @@ const DEFENCE_PACKETS: [Probe; 3] = [
     probe("defence_packet", "sctp_conn_schedule"),
 ];
 
+/// What sees the commands that change the table, the returns before the entries.
+const COMMANDS: [Probe; 4] = [
+    probe("netlink_command_return", "ip_vs_genl_set_cmd"),
+    probe("netlink_command", "ip_vs_genl_set_cmd"),
+    probe("socket_command_return", "do_ip_vs_set_ctl"),
+    probe("socket_command", "do_ip_vs_set_ctl"),
+];
+
 /// On the tracepoint of that name, whose arguments are the same in all kernels.
 const KFREE_SKB: Probe = probe("kfree_skb", "kfree_skb");
 const LATE: Probe = probe("late_packet", "tcp_conn_schedule");
@@ -261,9 +269,12 @@ impl Plan {
         Self::of(self::wanted(wanted, resolved), resolved)
     }
 
-    /// Adds what only a stream takes.
-    pub(super) fn add_stream(&mut self, resolved: &Resolved) {
+    /// Adds what only a stream takes, and what sees commands if it tells of those.
+    pub(super) fn add_stream(&mut self, resolved: &Resolved, with_commands: bool) {
         self.add(DEFENCE_PACKETS, resolved);
+        if with_commands {
+            self.add(COMMANDS, resolved);
+        }
         // What begins to watch a packet comes last, so that all is there when it does.
         let [.., found] = DEFENCE;
         if self.has(&[found]) {
@@ -353,6 +364,11 @@ impl Plan {
     /// Whether the probes left in the plan give live counters.
     pub(super) fn has_live(&self) -> bool {
         self.has(&LIVE)
+    }
+
+    /// Whether the probes left in the plan see each command that changes the table.
+    pub(super) fn has_commands(&self) -> bool {
+        self.has(&COMMANDS)
     }
 
     /// Whether the probes left in the plan can sweep over all connections, whose records must have an end.

@@ -1,6 +1,8 @@
 //! `stream`: one line for each event, exactly, and every one that is not there is counted.
 
+mod config;
 mod drops;
+mod kinds;
 
 use std::{net::IpAddr, thread, time::Duration};
 

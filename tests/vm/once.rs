@@ -1,0 +1,3 @@
+//! What does not depend on the kernel's version, so that one kernel is enough.
+
+mod stream;
