@@ -10,7 +10,7 @@ mod write;
 
 pub use self::config::TableChange;
 
-use self::write::Wall;
+use self::{json::Places, write::Wall};
 
 use crate::{
     cli::StreamFormat,
@@ -18,10 +18,11 @@ use crate::{
 };
 
 /// Writes lines in one format.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Lines {
     format: StreamFormat,
     wall: Wall,
+    places: Places,
     /// The one network namespace that is observed, where it is one.
     netns: Option<Netns>,
 }
@@ -50,6 +51,7 @@ impl Lines {
         Self {
             format,
             wall: Wall::new(at),
+            places: Places::new(),
             netns,
         }
     }

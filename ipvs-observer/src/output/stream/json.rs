@@ -2,17 +2,17 @@
 
 use std::{io::Write as _, net::IpAddr};
 
-use ipvs_observer_common::StreamLoss;
+use ipvs_observer_common::{Measure, StreamLoss, TCP_STATE_NAMES};
 use serde_json::Value;
 
 use super::{
     Lines, Lost, TableChange,
-    write::{address, number, socket, text},
+    write::{Short, address, number, socket, text},
 };
 use crate::{
     model::{
         event::{ConnectionEvent, What},
-        id::{AddressFamily, ForwardingMethod, Netns, Protocol, ServiceId},
+        id::{AddressFamily, DestinationId, ForwardingMethod, Netns, Protocol, ServiceId},
     },
     output::object::family_name,
 };
@@ -26,20 +26,14 @@ pub(super) fn event(lines: &mut Lines, event: &ConnectionEvent, sequence: u64, o
         Some(event.cpu),
         out,
     );
-    if let Some(Netns(inode)) = event.netns.or(lines.netns) {
-        member(",\"netns_inode\":", inode, out);
-    }
-    if let Some(service) = &event.service {
-        self::service(service, out);
-    }
-    if let Some(server) = event.server {
-        endpoint(
-            ",\"server\":{\"address\":\"",
-            server.address,
-            server.port,
-            out,
-        );
-    }
+    lines.places.write(
+        &Place {
+            netns: event.netns.or(lines.netns),
+            service: event.service,
+            server: event.server,
+        },
+        out,
+    );
     if let Some((address, port)) = event.client {
         endpoint(",\"client\":{\"address\":\"", address, port, out);
     }
@@ -70,6 +64,67 @@ pub(super) fn event(lines: &mut Lines, event: &ConnectionEvent, sequence: u64, o
         text(",\"preexisting\":true", out);
     }
     text("}\n", out);
+}
+
+/// Where an event happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    netns: Option<Netns>,
+    service: Option<ServiceId>,
+    server: Option<DestinationId>,
+}
+
+/// How places are written, of which events have the same few: the last that had each of so many numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Places(Vec<(Option<Place>, Vec<u8>)>);
+
+impl Places {
+    const COUNT: usize = 64;
+    /// Of the longest addresses.
+    const BYTES: usize = 384;
+
+    pub(super) fn new() -> Self {
+        let place = || (None, Vec::with_capacity(Self::BYTES));
+        Self((0..Self::COUNT).map(|_| place()).collect())
+    }
+
+    fn write(&mut self, place: &Place, out: &mut Vec<u8>) {
+        let number = place.server.map_or(0, |server| {
+            let last = match server.address {
+                IpAddr::V4(address) => address.octets()[3],
+                IpAddr::V6(address) => address.octets()[15],
+            };
+            usize::from(last) ^ usize::from(server.port)
+        });
+        let Some((known, written)) = self.0.get_mut(number % Self::COUNT) else {
+            return;
+        };
+        if known.as_ref() != Some(place) {
+            *known = Some(*place);
+            written.clear();
+            place.write(written);
+        }
+        out.extend_from_slice(written);
+    }
+}
+
+impl Place {
+    fn write(&self, out: &mut Vec<u8>) {
+        if let Some(Netns(inode)) = self.netns {
+            member(",\"netns_inode\":", inode, out);
+        }
+        if let Some(service) = &self.service {
+            self::service(service, out);
+        }
+        if let Some(server) = self.server {
+            endpoint(
+                ",\"server\":{\"address\":\"",
+                server.address,
+                server.port,
+                out,
+            );
+        }
+    }
 }
 
 pub(super) fn lost(lines: &mut Lines, lost: &Lost, sequence: u64, out: &mut Vec<u8>) {
@@ -134,15 +189,36 @@ fn head(
     }
 }
 
+/// The name of the member that says what each stage took.
+static STAGE_MEMBERS: [Short; Measure::ALL.len()] = {
+    let mut members = [Short::new([""; 3]); Measure::ALL.len()];
+    let mut index = 0;
+    while index < members.len() {
+        members[index] = Short::new([",\"", Measure::ALL[index].name(), "_ns\":"]);
+        index += 1;
+    }
+    members
+};
+
+/// Each state as a text.
+static STATES: [Short; TCP_STATE_NAMES.len()] = {
+    let mut states = [Short::new([""; 3]); TCP_STATE_NAMES.len()];
+    let mut index = 0;
+    while index < states.len() {
+        states[index] = Short::new(["\"", TCP_STATE_NAMES[index], "\""]);
+        index += 1;
+    }
+    states
+};
+
 /// What the connection had so far: its stages, and at its end all that was counted.
 fn trace(event: &ConnectionEvent, out: &mut Vec<u8>) {
     let Some(trace) = &event.trace else {
         return;
     };
     for (stage, took_ns) in trace.stages() {
-        text(",\"", out);
-        text(stage.name(), out);
-        member("_ns\":", took_ns, out);
+        STAGE_MEMBERS[stage as usize].write(out);
+        number(took_ns, out);
     }
     if matches!(event.what, What::Opened) {
         return;
@@ -157,14 +233,18 @@ fn trace(event: &ConnectionEvent, out: &mut Vec<u8>) {
         member(",\"out_bytes\":", out_bytes, out);
     }
     member(",\"syn_repeated\":", trace.syn_repeated, out);
-    let mut separator = ",\"states\":[\"";
-    for state in trace.states() {
-        text(separator, out);
-        text(state, out);
-        separator = "\",\"";
+    let mut is_first = true;
+    for state in trace.state_numbers() {
+        if is_first {
+            text(",\"states\":[", out);
+        } else {
+            out.push(b',');
+        }
+        is_first = false;
+        STATES[state].write(out);
     }
-    if separator == "\",\"" {
-        text("\"]", out);
+    if !is_first {
+        out.push(b']');
     }
 }
 
@@ -225,12 +305,14 @@ fn method(method: ForwardingMethod, out: &mut Vec<u8>) {
 }
 
 /// A member whose value is a number.
-fn member(start: &str, value: impl itoa::Integer, out: &mut Vec<u8>) {
+#[inline(always)]
+fn member(start: &str, value: impl Into<u64>, out: &mut Vec<u8>) {
     text(start, out);
     number(value, out);
 }
 
 /// A member whose value is a name of ours, which needs no escapes.
+#[inline(always)]
 fn name(start: &str, value: &str, out: &mut Vec<u8>) {
     text(start, out);
     text(value, out);

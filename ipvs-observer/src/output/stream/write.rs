@@ -1,6 +1,11 @@
 //! How numbers, addresses and times get into a line: digits straight into the buffer, since the machinery of formatting
 //! takes longer than all else that happens to an event.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "digits and pairs of them have eight bits"
+)]
+
 use std::{
     io::Write as _,
     net::{IpAddr, Ipv4Addr},
@@ -13,12 +18,116 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// `2026-09-21T14:13:25.`
 const SECOND_BYTES: usize = 20;
 
+/// Two digits of every number below 100.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut pair = 0_u8;
+    while pair < 100 {
+        pairs[pair as usize] = [b'0' + pair / 10, b'0' + pair % 10];
+        pair += 1;
+    }
+    pairs
+};
+
+/// The digits of every octet, and how many they are.
+static OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut number = 0_u16;
+    while number < 256 {
+        let [hundreds, tens, ones] = [number / 100, number / 10 % 10, number % 10];
+        let digits = [hundreds as u8, tens as u8, ones as u8];
+        let skipped = if number >= 100 {
+            0
+        } else if number >= 10 {
+            1
+        } else {
+            2
+        };
+        let mut place = 0;
+        while place + skipped < 3 {
+            octets[number as usize].0[place] = b'0' + digits[place + skipped];
+            place += 1;
+        }
+        octets[number as usize].1 = place as u8;
+        number += 1;
+    }
+    octets
+};
+
+/// The most digits that a number has.
+const DIGITS: usize = 20;
+
+#[inline(always)]
 pub(super) fn text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-pub(super) fn number(number: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+/// Appends the first `length` of `bytes`: to copy as many as there can be takes a few moves in place of a call.
+#[inline(always)]
+fn part<const N: usize>(bytes: &[u8; N], length: usize, out: &mut Vec<u8>) {
+    let end = out.len() + length;
+    out.extend_from_slice(bytes);
+    out.truncate(end);
+}
+
+/// A short text that is written often.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Short {
+    bytes: [u8; Self::BYTES],
+    length: usize,
+}
+
+impl Short {
+    const BYTES: usize = 24;
+
+    /// These, one behind the other.
+    pub(super) const fn new(texts: [&str; 3]) -> Self {
+        let mut short = Self {
+            bytes: [0; Self::BYTES],
+            length: 0,
+        };
+        let mut which = 0;
+        while which < texts.len() {
+            let bytes = texts[which].as_bytes();
+            let mut place = 0;
+            while place < bytes.len() {
+                short.bytes[short.length] = bytes[place];
+                short.length += 1;
+                place += 1;
+            }
+            which += 1;
+        }
+        short
+    }
+
+    #[inline(always)]
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        part(&self.bytes, self.length, out);
+    }
+}
+
+#[inline(always)]
+pub(super) fn number(number: impl Into<u64>, out: &mut Vec<u8>) {
+    digits(number.into(), out);
+}
+
+fn digits(mut number: u64, out: &mut Vec<u8>) {
+    // Written from behind, and from where they begin as many as there can be are copied.
+    let mut digits = [0; 2 * DIGITS];
+    let mut start = DIGITS;
+    while number >= 10 {
+        let pair = (number % 100) as usize;
+        number /= 100;
+        start -= 2;
+        digits[start..start + 2].copy_from_slice(&PAIRS[pair]);
+    }
+    if number > 0 || start == DIGITS {
+        start -= 1;
+        digits[start] = b'0' + number as u8;
+    }
+    if let Some(all) = digits[start..].first_chunk::<DIGITS>() {
+        part(all, DIGITS - start, out);
+    }
 }
 
 pub(super) fn address(address: IpAddr, out: &mut Vec<u8>) {
@@ -31,11 +140,17 @@ pub(super) fn address(address: IpAddr, out: &mut Vec<u8>) {
 
 fn address_v4(address: Ipv4Addr, out: &mut Vec<u8>) {
     let [first, rest @ ..] = address.octets();
-    number(first, out);
-    for octet in rest {
+    octet(first, out);
+    for number in rest {
         out.push(b'.');
-        number(octet, out);
+        octet(number, out);
     }
+}
+
+#[inline(always)]
+fn octet(number: u8, out: &mut Vec<u8>) {
+    let (digits, length) = &OCTETS[usize::from(number)];
+    part(digits, usize::from(*length), out);
 }
 
 /// An address with a port, as sockets are written.
@@ -89,10 +204,11 @@ impl Wall {
         }
         out.extend_from_slice(&self.written);
         let mut digits = *b"000000000Z";
-        for digit in digits[..9].iter_mut().rev() {
-            *digit += u8::try_from(rest % 10).unwrap_or(0);
-            rest /= 10;
+        for place in [7, 5, 3, 1] {
+            digits[place..place + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+            rest /= 100;
         }
+        digits[0] += rest as u8;
         out.extend_from_slice(&digits);
     }
 
@@ -112,7 +228,7 @@ mod tests {
         time::{Duration, UNIX_EPOCH},
     };
 
-    use super::{Wall, address, socket};
+    use super::{Wall, address, number, socket};
     use crate::model::sample::Timestamp;
 
     #[test]
@@ -137,6 +253,27 @@ mod tests {
         let mut out = Vec::new();
         wall.time(1, &mut out);
         assert_eq!(out, b"1970-01-01T00:00:00.000000000Z");
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_written() {
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        let edges = powers.flat_map(|power| [power - 1, power, power + 1]);
+        for expected in edges.chain(0..1_000).chain([u64::MAX]) {
+            let mut out = b"x".to_vec();
+            number(expected, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{expected}"));
+        }
+    }
+
+    #[test]
+    fn every_octet_is_written() {
+        for octet in 0..=u8::MAX {
+            let ip = IpAddr::from([octet, 1, 22, octet]);
+            let mut out = Vec::new();
+            address(ip, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), ip.to_string());
+        }
     }
 
     #[test]
