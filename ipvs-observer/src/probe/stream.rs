@@ -46,6 +46,7 @@ pub enum Record {
 
 impl Record {
     /// `None` for bytes that these programs cannot have sent.
+    #[inline(always)]
     pub fn of(bytes: &[u8]) -> Option<Self> {
         match <&[u8; size_of::<CommandEvent>()]>::try_from(bytes) {
             Ok(bytes) => command::command(bytes).map(Self::Command),
@@ -121,6 +122,7 @@ impl Events {
     /// The next record that is whole; `None` if there is none now.
     ///
     /// One of a newer kind than this program knows cannot be, since the programs are its own.
+    #[inline(always)]
     pub fn take(&mut self) -> Option<Record> {
         loop {
             let record = self.ring.next()?;
