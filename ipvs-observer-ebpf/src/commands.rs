@@ -3,7 +3,7 @@
 //! Each is told twice, when it begins and when it is over, so that whoever finds a change can name those who were at it.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_probe_read_user, generated},
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
@@ -11,7 +11,7 @@ use ipvs_observer_common::{CommandEvent, Loss, StreamLoss};
 
 use crate::{
     globals::frozen,
-    kread::{read, read_at},
+    kread::{read, read_at, read_start, read_user},
     maps::EVENTS,
     pairing::{enter, enter_with_packet, leave, now_ns, stack_pointer, stack_pointer_of_call},
     record::settle,
@@ -189,23 +189,16 @@ fn name_service(place: &mut [u8; SERVICE_BYTES as usize], call: &Call) -> u16 {
         return 0;
     }
     if call.way == CommandEvent::SOCKET_OPTION {
-        // SAFETY: the helper checks the address; any bytes are numbers.
-        let read = unsafe { bpf_probe_read_user(call.service as *const [u64; 2]) };
-        let Ok([first, second]) = read else {
+        let Ok([first, second]) = read_user::<[[u8; 8]; 2]>(call.service) else {
             return 0;
         };
-        place[..8].copy_from_slice(&first.to_ne_bytes());
-        place[8..16].copy_from_slice(&second.to_ne_bytes());
+        place[..8].copy_from_slice(&first);
+        place[8..16].copy_from_slice(&second);
         return SERVICE_USER_BYTES;
     }
     let bytes = call.service_bytes.min(SERVICE_BYTES);
-    // SAFETY: the place has room for as many; the helper checks the address that it reads.
-    let status = unsafe {
-        generated::bpf_probe_read_kernel(
-            place.as_mut_ptr().cast(),
-            u32::from(bytes),
-            call.service as *const _,
-        )
-    };
-    if status == 0 { bytes } else { 0 }
+    match read_start(place, u32::from(bytes), call.service) {
+        Ok(()) => bytes,
+        Err(_) => 0,
+    }
 }
