@@ -204,16 +204,16 @@ impl Carrier {
         while self.left > 0
             && let Some(record) = self.events.take()
         {
-            match record {
+            match &record {
                 Record::Event(event) => {
                     self.tell_lost(event.cpu, event.lost, event.at_ns);
-                    self.lines.event(&event, self.sequence, &mut self.out);
+                    self.lines.event(event, self.sequence, &mut self.out);
                     self.count();
                 }
                 Record::Command(command) => {
                     self.tell_lost(command.cpu, command.lost, command.at_ns);
-                    self.commands.note(&command);
-                    if let Some(change) = TableChange::by(&command) {
+                    self.commands.note(command);
+                    if let Some(change) = TableChange::by(command) {
                         self.tell_change(&change);
                     }
                 }

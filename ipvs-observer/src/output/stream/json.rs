@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, net::IpAddr};
 
-use ipvs_observer_common::{Measure, StreamLoss, TCP_STATE_NAMES};
+use ipvs_observer_common::{Ending, Measure, StreamLoss, TCP_STATE_NAMES};
 use serde_json::Value;
 
 use super::{
@@ -53,7 +53,10 @@ pub(super) fn event(lines: &mut Lines, event: &ConnectionEvent, sequence: u64, o
             name(",\"stage\":\"", stage.name(), out);
             member(",\"took_ns\":", took_ns, out);
         }
-        What::Ended(ending) => name(",\"outcome\":\"", ending.name(), out),
+        What::Ended(ending) => {
+            text(",\"outcome\":", out);
+            ENDINGS[ending as usize].write(out);
+        }
         What::Dropped(reason) => name(",\"reason\":\"", reason.name(), out),
     }
     if let Some(age_ns) = event.age_ns {
@@ -198,6 +201,17 @@ static STAGE_MEMBERS: [Short; Measure::ALL.len()] = {
         index += 1;
     }
     members
+};
+
+/// Each ending as a text.
+static ENDINGS: [Short; Ending::ALL.len()] = {
+    let mut endings = [Short::new([""; 3]); Ending::ALL.len()];
+    let mut index = 0;
+    while index < endings.len() {
+        endings[index] = Short::new(["\"", Ending::ALL[index].name(), "\""]);
+        index += 1;
+    }
+    endings
 };
 
 /// Each state as a text.
