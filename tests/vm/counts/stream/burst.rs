@@ -40,7 +40,7 @@ fn a_burst_with_all_events_loses_nothing() {
 
 #[cfg_attr(feature = "vm", test)]
 fn a_burst_of_foreign_connections_makes_no_line() {
-    const COUNT: u32 = 1_200;
+    const COUNT: u32 = 400;
     let balanced = Balanced::new(Vip::V4, SERVERS);
     let agent = stream(
         &balanced.lab,
