@@ -124,6 +124,20 @@ pub struct StatusLayout {
     pub destinations: Field,
 }
 
+/// What leads from a command to its network namespace and to what it names.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandLayout {
+    /// `sk` of `struct sk_buff`: the socket that sent the message.
+    pub sender: Field,
+    /// `__sk_common.skc_net` of `struct sock`: a `struct net *`.
+    pub socket_net: Field,
+    /// `genlhdr` of `struct genl_info`: a `struct genlmsghdr *`, which begins with the command.
+    pub header: Field,
+    /// `attrs` of `struct genl_info`: addresses of attributes, by their numbers.
+    pub attributes: Field,
+}
+
 /// Everything that the programs read of the kernel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,6 +166,8 @@ pub struct Layout {
     pub iphdr_flags: Field,
     /// `len` of `struct ip_vs_iphdr`, 4 bytes: where the transport header begins.
     pub iphdr_len: Field,
+    /// What a stream reads of commands.
+    pub command: CommandLayout,
     /// Not zero where `tcp_state_transition` has the length of the network header as its fifth argument.
     pub tcp_transition_has_iph_len: u32,
     /// Keeps the size a multiple of eight.
@@ -159,7 +175,7 @@ pub struct Layout {
 }
 
 const _: () =
-    assert!(size_of::<Layout>() == (15 + 7 + 6 + 2 + 3 + 5 + 5 + 2) * size_of::<Field>() + 8);
+    assert!(size_of::<Layout>() == (15 + 7 + 6 + 2 + 3 + 5 + 5 + 2 + 4) * size_of::<Field>() + 8);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for this promise on types of globals")]

@@ -8,6 +8,7 @@
 #![no_std]
 
 mod block;
+mod command;
 mod connection;
 mod ended;
 mod event;
@@ -22,13 +23,15 @@ mod stream;
 mod sweep;
 
 pub use block::{Coarse, Control, CpuBlock, Extremes, Fine, Histogram, Loss, Medium, Summary};
+pub use command::CommandEvent;
 pub use connection::{BUCKET_PLACES, Bucket, CLAIMED, Connection, FREE, buckets_of, phase};
 pub use ended::{ENDED_PLACES, Ended, ended_place};
 pub use event::{Counters, Event};
 pub use histogram::{COARSEST_GROUPING_BITS, FINEST_GROUPING_BITS, OCTAVES, Range, Scale, buckets};
 pub use key::ServerKey;
 pub use layout::{
-    ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout, StatusLayout,
+    CommandLayout, ConnLayout, DestLayout, Field, Layout, ServiceLayout, SkbLayout, StatsLayout,
+    StatusLayout,
 };
 pub use live::{LIVE_ENTRIES, LiveEntry};
 pub use measure::Measure;

@@ -52,6 +52,8 @@ pub const HOST_SLOT: u32 = 0;
 pub const ENTRIES_PLACES: u32 = 4096;
 /// Bytes of what is remembered of such a call, with its key.
 pub const ENTRY_BYTES: usize = 32;
+/// The same while a stream is open.
+pub const STREAM_ENTRY_BYTES: usize = 40;
 /// Packets that can be on their way to being dropped at the same time.
 pub const FOUND_PLACES: u32 = 1024;
 /// Bytes of one of them, with its key.

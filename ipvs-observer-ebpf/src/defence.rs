@@ -12,7 +12,7 @@ use ipvs_observer_common::{Event, Loss};
 use crate::{
     kread::Service,
     maps::FOUND,
-    pairing::stack_pointer,
+    pairing::{leave, stack_pointer},
     record::{map_loss, settle},
     schedule::count_for_service,
 };
@@ -55,6 +55,12 @@ fn defence_outcome(ctx: RetProbeContext) -> u32 {
 }
 
 fn try_outcome(ctx: &RetProbeContext) -> Result<(), Loss> {
+    // Only a stream asks for the packet, and remembers it.
+    let skb = if crate::STREAMS {
+        leave(ctx).map_or(0, |entry| entry.packet())
+    } else {
+        0
+    };
     let stack = stack_pointer(ctx.regs) / STACK_BYTES;
     // SAFETY: a key belongs to one stack, so no other program changes the element while it is read.
     let Some(service) = unsafe { FOUND.get(&stack) }.copied() else {
@@ -64,5 +70,5 @@ fn try_outcome(ctx: &RetProbeContext) -> Result<(), Loss> {
     if ctx.ret::<u32>() != 0 {
         return Ok(());
     }
-    count_for_service(Service(service), 0, Event::Defence)
+    count_for_service(Service(service), skb, Event::Defence)
 }

@@ -6,7 +6,7 @@
 use core::sync::atomic::AtomicU64;
 
 use ipvs_observer_common::{
-    ClientPrefix, ConnLayout, DestLayout, Field, Layout, PATTERNS, Pattern, STAGES, ServiceLayout,
+    ClientPrefix, CommandLayout, ConnLayout, DestLayout, Field, Layout, PATTERNS, Pattern, STAGES, ServiceLayout,
     Settings, SkbLayout, StatsLayout, StatusLayout, StreamSettings,
 };
 
@@ -72,6 +72,12 @@ pub(crate) static LAYOUT: Layout = Layout {
     },
     iphdr_flags: UNSET,
     iphdr_len: UNSET,
+    command: CommandLayout {
+        sender: UNSET,
+        socket_net: UNSET,
+        header: UNSET,
+        attributes: UNSET,
+    },
     tcp_transition_has_iph_len: 0,
     reserved: 0,
 };

@@ -2,7 +2,7 @@
 
 use core::{ffi::c_void, mem::transmute};
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user, generated};
 use ipvs_observer_common::{Loss, ServerKey};
 
 use crate::globals::{forget, frozen};
@@ -494,4 +494,29 @@ pub(crate) fn read<T>(base: u64, offset: u32) -> Result<T, Loss> {
 pub(crate) fn read_at<T>(address: u64) -> Result<T, Loss> {
     // SAFETY: the helper checks the address and fails on one that is not mapped; every type read here takes any bit pattern.
     unsafe { bpf_probe_read_kernel(address as *const T) }.map_err(|_| Loss::Unreadable)
+}
+
+/// Reads `bytes` of what lies at `address`, no more than there is room for, to the start of `place`.
+#[inline(always)]
+pub(crate) fn read_start<const N: usize>(
+    place: &mut [u8; N],
+    bytes: u32,
+    address: u64,
+) -> Result<(), Loss> {
+    // SAFETY: the place has room for as many, or the verifier refuses; the helper checks the address that it reads.
+    let status = unsafe {
+        generated::bpf_probe_read_kernel(place.as_mut_ptr().cast(), bytes, address as *const _)
+    };
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(Loss::Unreadable)
+    }
+}
+
+/// What lies at `address` in the process that runs.
+#[inline(always)]
+pub(crate) fn read_user<T>(address: u64) -> Result<T, Loss> {
+    // SAFETY: as of `read_at`.
+    unsafe { bpf_probe_read_user(address as *const T) }.map_err(|_| Loss::Unreadable)
 }

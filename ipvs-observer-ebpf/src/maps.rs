@@ -12,7 +12,7 @@ use aya_ebpf::{
 use ipvs_observer_common::{
     Bucket, Coarse, Control, Counters, CpuBlock, Ended, Fine, LIVE_ENTRIES, LiveEntry, Medium,
     ServerKey, StreamCounts, Swept, Trace,
-    maps::{ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES, MAX_CHUNKS},
+    maps::{ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES, MAX_CHUNKS, STREAM_ENTRY_BYTES},
 };
 
 use crate::{frames::CpuFrames, pairing::Entry};
@@ -26,9 +26,16 @@ const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 pub(crate) type Chunk<const N: usize> = btf_maps::Array<[u64; N], 1, INNER>;
 
 // What the agent says that they take.
-const _: () = assert!(size_of::<u64>() + size_of::<Entry>() == ENTRY_BYTES);
+const _: () = assert!(size_of::<u64>() + size_of::<Entry>() == ENTRY_BYTES + PACKET_BYTES);
 const _: () = assert!(2 * size_of::<u64>() == FOUND_BYTES);
 const _: () = assert!(size_of::<CpuFrames>() == FRAMES_BYTES);
+
+/// Of the packet that an entry remembers.
+const PACKET_BYTES: usize = if crate::STREAMS {
+    STREAM_ENTRY_BYTES - ENTRY_BYTES
+} else {
+    0
+};
 
 const fn words<T>() -> usize {
     size_of::<T>() / size_of::<u64>()

@@ -20,16 +20,53 @@ pub(crate) struct Entry {
     pub(crate) at_ns: u64,
     /// Two of its arguments, as its probe chose.
     pub(crate) kept: [u64; 2],
+    /// The packet of the call, for the events of a stream.
+    packet: [u64; PACKETS],
+}
+
+/// A run without a stream remembers no packet.
+const PACKETS: usize = if crate::STREAMS { 1 } else { 0 };
+
+impl Entry {
+    /// The packet that [`enter_with_packet`] remembered; 0 without a stream.
+    #[inline(always)]
+    pub(crate) fn packet(&self) -> u64 {
+        self.packet.first().copied().unwrap_or(0)
+    }
 }
 
 /// Remembers the call that `ctx` enters, and its arguments at two positions.
 #[inline(always)]
 pub(crate) fn enter(ctx: &ProbeContext, kept: [usize; 2]) -> Result<(), Loss> {
+    enter_with(ctx, kept, [0; PACKETS])
+}
+
+/// As [`enter`], and remembers the packet at the position `packet` while a stream is open.
+#[inline(always)]
+pub(crate) fn enter_with_packet(
+    ctx: &ProbeContext,
+    kept: [usize; 2],
+    packet: usize,
+) -> Result<(), Loss> {
+    let mut packets = [0; PACKETS];
+    if let Some(kept) = packets.first_mut() {
+        *kept = ctx.arg(packet).ok_or(Loss::Unreadable)?;
+    }
+    enter_with(ctx, kept, packets)
+}
+
+#[inline(always)]
+fn enter_with(
+    ctx: &ProbeContext,
+    kept: [usize; 2],
+    packet: [u64; PACKETS],
+) -> Result<(), Loss> {
     let key = stack_pointer(ctx.regs);
     let argument = |position| ctx.arg(position).ok_or(Loss::Unreadable);
     let entry = Entry {
         at_ns: now_ns(),
         kept: [argument(kept[0])?, argument(kept[1])?],
+        packet,
     };
     ENTRIES
         .insert(&key, &entry, 0)

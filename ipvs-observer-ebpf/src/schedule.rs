@@ -9,7 +9,7 @@ use ipvs_observer_common::{Event, Loss, Measure};
 use crate::{
     kread::{Conn, Service, read_at},
     life::slot_of_connection,
-    pairing::{Entry, enter, leave, now_ns},
+    pairing::{Entry, enter, enter_with_packet, leave, now_ns},
     record::{count, observe, settle},
     slots::slot_of_service,
     stream,
@@ -22,7 +22,7 @@ const NF_DROP: u32 = 0;
 /// int *ignored, …)`, 5.16 to 7.2.
 #[kprobe]
 fn ip_vs_schedule(ctx: ProbeContext) -> u32 {
-    settle(enter(&ctx, [0, 3]))
+    settle(enter_with_packet(&ctx, [0, 3], 1))
 }
 
 #[kretprobe]
@@ -52,7 +52,7 @@ fn not_scheduled(entry: Entry) -> Result<(), Loss> {
     if ignored >= 0 {
         return Ok(());
     }
-    count_for_service(Service(service), 0, Event::NoConnection)
+    count_for_service(Service(service), entry.packet(), Event::NoConnection)
 }
 
 /// Counts for `service` itself that the packet `skb` was dropped; 0 where it is not known any more.

@@ -297,7 +297,7 @@ extern "C" fn send(conn: u64, skb: u64, slot: u32, what: u64, value_ns: u64) -> 
         Some(key) => event.server = *key,
         None => event.server = ServerKey::unnamed(0),
     }
-    entry.submit(wakeup());
+    entry.submit(wakeup(size_of::<StreamEvent>()));
     DONE
 }
 
@@ -322,12 +322,12 @@ fn times(conn: u64) -> (u64, u64, u8) {
     }
 }
 
-/// Wakes the reader when so much waits; it looks by itself after the time that it chose.
+/// Wakes the reader when so much waits behind a record of `bytes`; it looks by itself after the time that it chose.
 #[inline(always)]
-fn wakeup() -> u64 {
+pub(crate) fn wakeup(bytes: usize) -> u64 {
     let waiting = EVENTS.query(BPF_RB_AVAIL_DATA);
     let watermark = frozen!(STREAM.watermark_bytes);
-    let own = size_of::<StreamEvent>() as u64 + RING_HEADER_BYTES;
+    let own = bytes as u64 + RING_HEADER_BYTES;
     // Once, since a reader that is slow is awake already.
     if waiting >= watermark && waiting - own < watermark {
         BPF_RB_FORCE_WAKEUP
@@ -367,7 +367,7 @@ fn is_slow(kind: u32, trace: Option<*const Trace>) -> bool {
 }
 
 #[inline(always)]
-fn lose(loss: StreamLoss) {
+pub(crate) fn lose(loss: StreamLoss) {
     if let Some(counts) = counts() {
         // SAFETY: see `counts`.
         bump(unsafe { &raw mut (*counts).lost[loss as usize] });
@@ -376,7 +376,7 @@ fn lose(loss: StreamLoss) {
 
 /// This CPU's counts, which live as long as the map. A tracepoint can interrupt a probe, so that adds are atomic.
 #[inline(always)]
-fn counts() -> Option<*mut StreamCounts> {
+pub(crate) fn counts() -> Option<*mut StreamCounts> {
     STREAM_COUNTS.get_ptr_mut(current_cpu())
 }
 
@@ -392,7 +392,7 @@ fn add(place: *mut u64, value: u64) {
 }
 
 #[inline(always)]
-fn current_cpu() -> u32 {
+pub(crate) fn current_cpu() -> u32 {
     // SAFETY: the helper has no argument and no precondition.
     unsafe { bpf_get_smp_processor_id() }
 }

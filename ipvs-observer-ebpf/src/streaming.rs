@@ -24,3 +24,6 @@
 const STREAMS: bool = true;
 
 include!("programs.in");
+
+mod commands;
+mod packets;

@@ -154,7 +154,11 @@ impl Agent {
     }
 
     /// Waits until the lines of its standard output so far are `wanted`.
-    pub fn await_stdout(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Result<()> {
+    pub fn await_stdout(
+        &self,
+        what: &str,
+        mut wanted: impl FnMut(&[String]) -> bool,
+    ) -> Result<()> {
         wait::until(what, wait::PATIENCE, || {
             Ok(wanted(&self.output.stdout.so_far()).then_some(()))
         })

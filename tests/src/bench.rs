@@ -8,6 +8,7 @@ mod connections;
 pub mod cost;
 mod floor;
 mod run;
+pub mod stream;
 mod table;
 
 use std::{
@@ -27,14 +28,16 @@ pub fn run(arguments: &[String]) -> Result<()> {
         ["connections", "--quick"] => connections::measure(true),
         ["cost"] => cost::measure(false),
         ["cost", "--quick"] => cost::measure(true),
+        ["stream"] => stream::measure(false),
+        ["stream", "--quick"] => stream::measure(true),
         ["table"] => table::measure(false),
         ["table", "--quick"] => table::measure(true),
         ["run", program, arguments @ ..] => run::run(program, arguments),
         ["walk"] => floor::walk(),
         ["read", path] => floor::read(path),
         _ => bail!(
-            "usage: lab bench (table | connections | cost) [--quick] | run PROGRAM … | walk | \
-             read FILE"
+            "usage: lab bench (table | connections | cost | stream) [--quick] | run PROGRAM … | \
+             walk | read FILE"
         ),
     }
 }

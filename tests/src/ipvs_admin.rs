@@ -51,6 +51,12 @@ pub fn zero() -> Result<()> {
     execute(IPVS_CMD_ZERO, Vec::new()).context("cannot zero the counters")
 }
 
+/// Zeroes the counters of a service and its destinations.
+pub fn zero_service(service: &ServiceId) -> Result<()> {
+    execute(IPVS_CMD_ZERO, vec![message::service(service)])
+        .with_context(|| format!("cannot zero the counters of {service}"))
+}
+
 /// Adds a real server to a service.
 pub fn add_destination(
     service: &ServiceId,

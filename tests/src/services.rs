@@ -73,7 +73,8 @@ impl Vip {
         self.id().to_string()
     }
 
-    const fn destination(self, server: u8) -> DestinationId {
+    /// The identity of a real server behind it.
+    pub const fn destination(self, server: u8) -> DestinationId {
         DestinationId {
             address: self.server_address(server),
             port: PORT,

@@ -7,5 +7,6 @@ mod growth;
 mod log;
 mod options;
 mod record;
+mod stream;
 mod text;
 mod text_files;

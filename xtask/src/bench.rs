@@ -10,6 +10,7 @@ mod cost;
 mod figure;
 mod measurements;
 mod report;
+mod stream;
 mod table;
 
 use std::{io, process::ExitCode, time::Duration};
@@ -29,7 +30,12 @@ use crate::{
 /// One run of the slowest program on the largest table takes a quarter of this on a slow machine.
 const SILENCE: Duration = Duration::from_mins(5);
 
-const SECTIONS: &[Section] = &[table::SECTION, connections::SECTION, cost::SECTION];
+const SECTIONS: &[Section] = &[
+    table::SECTION,
+    connections::SECTION,
+    cost::SECTION,
+    stream::SECTION,
+];
 
 /// What is measured in one boot, of each of its kernels.
 struct Section {

@@ -61,7 +61,8 @@ impl RecordedEvents {
         }
         filters.retain(|(option, _)| *option != "--buffer");
         Ok(Some(Self {
-            wanted: Wanted::resolve(kinds, &record.wanted, common, measuring)?,
+            // The table itself is in every window.
+            wanted: Wanted::resolve((kinds, false), &record.wanted, common, measuring)?,
             filters: filters
                 .into_iter()
                 .map(|(option, text)| format!("{option} {text}"))

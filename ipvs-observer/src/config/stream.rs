@@ -43,8 +43,6 @@ pub struct Stream {
     pub output: StreamFormat,
     /// The longest time that an event waits for others.
     pub latency: Duration,
-    /// Whether changes of the table are told.
-    pub config: bool,
     /// What the programs send.
     pub wanted: Wanted,
     /// What is measured.
@@ -58,6 +56,8 @@ pub struct Stream {
 pub struct Wanted {
     /// Their kinds.
     pub kinds: Vec<EventKind>,
+    /// Whether changes of the table are told too.
+    pub config: bool,
     /// Of these services and servers.
     pub selection: Selection,
     /// Of these clients; none is all.
@@ -99,7 +99,7 @@ impl Stream {
         let duration = common.duration.as_ref().or(file.duration.as_ref());
         let (kinds, config) = events(stream.events.as_deref())?;
         let mut measuring = Measuring::resolve(&stream.measuring, file)?;
-        let wanted = Wanted::resolve(kinds, &stream.wanted, common, &mut measuring)?;
+        let wanted = Wanted::resolve((kinds, config), &stream.wanted, common, &mut measuring)?;
         Ok(Self {
             interval: interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?,
             duration: duration.map(|text| time("duration", text)).transpose()?,
@@ -110,7 +110,6 @@ impl Stream {
                 .latency
                 .as_ref()
                 .map_or(Ok(DEFAULT_LATENCY), |text| time("--latency", text))?,
-            config,
             wanted,
             measuring,
             ready_file: stream.ready_file.clone(),
@@ -119,9 +118,9 @@ impl Stream {
 }
 
 impl Wanted {
-    /// Events of these kinds; what is slow by some stage takes that stage to be measured.
+    /// Events of these kinds, and changes of the table if so; what is slow by some stage takes that stage to be measured.
     pub(super) fn resolve(
-        kinds: Vec<EventKind>,
+        (kinds, config): (Vec<EventKind>, bool),
         wanted: &WantedArguments,
         common: &CommonArguments,
         measuring: &mut Measuring,
@@ -146,6 +145,7 @@ impl Wanted {
         }
         Ok(Self {
             kinds,
+            config,
             selection,
             clients,
             protocols: protocols(wanted.protocol.as_deref())?,
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn ends_drops_and_changes_are_told_unless_something_else_is_asked_for() {
         let stream = resolve("").unwrap();
-        assert!(stream.config);
+        assert!(stream.wanted.config);
         assert_eq!(
             stream.wanted.kinds,
             [
@@ -312,7 +312,7 @@ mod tests {
         );
         assert_eq!(stream.latency, Duration::from_millis(50));
         let stream = resolve("--events opened,closed,opened").unwrap();
-        assert!(!stream.config);
+        assert!(!stream.wanted.config);
         assert_eq!(stream.wanted.kinds, [EventKind::Opened, EventKind::Closed]);
         assert_eq!(resolve("--events all").unwrap().wanted.kinds.len(), 6);
     }

@@ -94,12 +94,18 @@ impl ConnectionTrace {
 
     /// The newest 16 TCP states in their order; none of what has no states.
     pub fn states(&self) -> impl Iterator<Item = &'static str> {
+        let numbers = self.state_numbers();
+        numbers.filter_map(|number| TCP_STATE_NAMES.get(number).copied())
+    }
+
+    /// The same as indexes of their names.
+    pub fn state_numbers(&self) -> impl Iterator<Item = usize> {
         let history = self.history;
-        let numbers = (0..16).rev().map(move |place| history >> (place * 4) & 0xf);
-        let known = numbers.filter(|&number| number != 0);
-        known.filter_map(|number| {
-            let number = usize::try_from(number).ok()?;
-            TCP_STATE_NAMES.get(number).copied()
-        })
+        let places = history.bit_width().div_ceil(4);
+        let numbers = (0..places)
+            .rev()
+            .map(move |place| history >> (place * 4) & 0xf);
+        let numbers = numbers.filter_map(|number| usize::try_from(number).ok());
+        numbers.filter(|number| (1..TCP_STATE_NAMES.len()).contains(number))
     }
 }

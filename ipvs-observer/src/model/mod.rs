@@ -6,6 +6,7 @@
 pub mod activity;
 pub mod changes;
 pub mod circumstances;
+pub mod command;
 pub mod condition;
 mod copies;
 mod counters;

@@ -6,10 +6,11 @@
 mod config;
 mod json;
 mod text;
+mod write;
 
 pub use self::config::TableChange;
 
-use std::time::Duration;
+use self::{json::Places, write::Wall};
 
 use crate::{
     cli::StreamFormat,
@@ -17,11 +18,11 @@ use crate::{
 };
 
 /// Writes lines in one format.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Lines {
     format: StreamFormat,
-    /// What is to be added to a monotonic time for a wall time, in ns.
-    wall_offset_ns: i128,
+    wall: Wall,
+    places: Places,
     /// The one network namespace that is observed, where it is one.
     netns: Option<Netns>,
 }
@@ -47,21 +48,21 @@ impl Lost {
 impl Lines {
     /// Lines in `format`, by the two clocks at one time.
     pub fn new(format: StreamFormat, at: Timestamp, netns: Option<Netns>) -> Self {
-        let nanoseconds = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(0);
         Self {
             format,
-            wall_offset_ns: nanoseconds(at.wall) - nanoseconds(at.monotonic),
+            wall: Wall::new(at),
+            places: Places::new(),
             netns,
         }
     }
 
     /// Goes on with the wall clock as it is now: somebody may have set it.
     pub fn follow(&mut self, at: Timestamp) {
-        *self = Self::new(self.format, at, self.netns);
+        self.wall.follow(at);
     }
 
     /// Appends the line of `event`, the `sequence`th of the stream.
-    pub fn event(&self, event: &ConnectionEvent, sequence: u64, out: &mut Vec<u8>) {
+    pub fn event(&mut self, event: &ConnectionEvent, sequence: u64, out: &mut Vec<u8>) {
         match self.format {
             StreamFormat::Json => json::event(self, event, sequence, out),
             StreamFormat::Text => text::event(self, event, out),
@@ -69,7 +70,7 @@ impl Lines {
     }
 
     /// Appends a line that says what is missing here; the first of it would have been the `sequence`th.
-    pub fn lost(&self, lost: &Lost, sequence: u64, out: &mut Vec<u8>) {
+    pub fn lost(&mut self, lost: &Lost, sequence: u64, out: &mut Vec<u8>) {
         match self.format {
             StreamFormat::Json => json::lost(self, lost, sequence, out),
             StreamFormat::Text => text::lost(self, lost, out),
@@ -77,16 +78,11 @@ impl Lines {
     }
 
     /// Appends the line of a change of the table, the `sequence`th of the stream.
-    pub fn change(&self, change: &TableChange, sequence: u64, out: &mut Vec<u8>) {
+    pub fn change(&mut self, change: &TableChange, sequence: u64, out: &mut Vec<u8>) {
         match self.format {
             StreamFormat::Json => json::change(self, change, sequence, out),
             StreamFormat::Text => text::change(self, change, out),
         }
-    }
-
-    fn wall(&self, at_ns: u64) -> humantime::Rfc3339Timestamp {
-        let wall_ns = u64::try_from(i128::from(at_ns) + self.wall_offset_ns).unwrap_or(0);
-        humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + Duration::from_nanos(wall_ns))
     }
 }
 

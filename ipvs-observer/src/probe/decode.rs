@@ -45,6 +45,7 @@ pub(super) fn service_key((netns, service): &ServiceKey) -> ServerKey {
 }
 
 /// Whom `key` names; `None` while it is not written.
+#[inline(always)]
 pub(super) fn server_id(key: &ServerKey) -> Option<ServerId> {
     if key.written == 0 {
         return None;
@@ -72,6 +73,7 @@ pub(super) fn server_id(key: &ServerKey) -> Option<ServerId> {
     Some((netns, service, Some(destination)))
 }
 
+#[inline(always)]
 fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
     match family {
         AF_INET => bytes.first_chunk::<4>().map(|&v4| IpAddr::from(v4)),

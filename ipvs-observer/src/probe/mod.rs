@@ -59,7 +59,7 @@ pub use self::{
     live::{LiveCounters, LiveProbes},
     log::ProgramLog,
     request::{LiveRequest, Request},
-    stream::Events,
+    stream::{Events, Record},
     survey::{Outlook, ProbeOutlook, Survey, functions, planned_memory, survey, unexamined},
     sweep::Entering,
 };
@@ -144,6 +144,9 @@ impl Probes {
     /// Loads the programs for the kernel of `resolved` and attaches those that fit it.
     pub fn start(resolved: &Resolved, request: &Request) -> Result<Self, LoadError> {
         let mut plan = Plan::full(resolved, &request.measures);
+        if let Some(wanted) = &request.stream {
+            plan.add_stream(resolved, wanted.config);
+        }
         request.live.restrict(&mut plan);
         let measures = plan.measures(&request.measures);
         let sizes = Sizes::choose(&Limits {
@@ -354,6 +357,11 @@ impl Probes {
     /// The messages of the programs, where they were asked for.
     pub fn take_log(&mut self) -> Option<ProgramLog> {
         self.loaded.take_log()
+    }
+
+    /// Whether each command that changes the table is seen.
+    pub fn has_commands(&self) -> bool {
+        self.plan.has_commands()
     }
 
     /// The events of single connections, once, where a stream was asked for.

@@ -44,6 +44,21 @@ const DEFENCE: [Probe; 5] = [
     probe("defence_found", "ip_vs_service_find"),
 ];
 
+/// What remembers the packets of these for a stream; after what takes them back.
+const DEFENCE_PACKETS: [Probe; 3] = [
+    probe("defence_packet", "tcp_conn_schedule"),
+    probe("defence_packet", "udp_conn_schedule"),
+    probe("defence_packet", "sctp_conn_schedule"),
+];
+
+/// What sees the commands that change the table, the returns before the entries.
+const COMMANDS: [Probe; 4] = [
+    probe("netlink_command_return", "ip_vs_genl_set_cmd"),
+    probe("netlink_command", "ip_vs_genl_set_cmd"),
+    probe("socket_command_return", "do_ip_vs_set_ctl"),
+    probe("socket_command", "do_ip_vs_set_ctl"),
+];
+
 /// On the tracepoint of that name, whose arguments are the same in all kernels.
 const KFREE_SKB: Probe = probe("kfree_skb", "kfree_skb");
 const LATE: Probe = probe("late_packet", "tcp_conn_schedule");
@@ -94,7 +109,7 @@ impl Occasions {
     /// Whether `probe` is to be attached now.
     pub(super) fn ask_for(self, probe: Probe) -> bool {
         (self.removed || !UNAVAILABLE.contains(&probe))
-            && (self.defence || !DEFENCE.contains(&probe))
+            && (self.defence || !(DEFENCE.contains(&probe) || DEFENCE_PACKETS.contains(&probe)))
             && (self.sweep || probe != SHOW)
     }
 }
@@ -254,6 +269,20 @@ impl Plan {
         Self::of(self::wanted(wanted, resolved), resolved)
     }
 
+    /// Adds what only a stream takes, and what sees commands if it tells of those.
+    pub(super) fn add_stream(&mut self, resolved: &Resolved, with_commands: bool) {
+        self.add(DEFENCE_PACKETS, resolved);
+        if with_commands {
+            self.add(COMMANDS, resolved);
+        }
+        // What begins to watch a packet comes last, so that all is there when it does.
+        let [.., found] = DEFENCE;
+        if self.has(&[found]) {
+            self.probes.retain(|probe| *probe != found);
+            self.probes.push(found);
+        }
+    }
+
     /// Only what reads live counters.
     pub(super) fn live(resolved: &Resolved) -> Self {
         Self::of(LIVE, resolved)
@@ -265,18 +294,22 @@ impl Plan {
             refused: Vec::new(),
             no_live: None,
         };
+        plan.add(probes, resolved);
+        plan
+    }
+
+    fn add(&mut self, probes: impl IntoIterator<Item = Probe>, resolved: &Resolved) {
         for probe in probes {
             if is_tracepoint(probe) {
-                plan.probes.push(probe);
+                self.probes.push(probe);
                 continue;
             }
             match resolved.functions.get(probe.function) {
-                Some(Ok(())) => plan.probes.push(probe),
-                Some(Err(refusal)) => plan.refuse(probe, refusal.to_string()),
-                None => plan.refuse(probe, "its prototype was not looked for".to_owned()),
+                Some(Ok(())) => self.probes.push(probe),
+                Some(Err(refusal)) => self.refuse(probe, refusal.to_string()),
+                None => self.refuse(probe, "its prototype was not looked for".to_owned()),
             }
         }
-        plan
     }
 
     /// Gives up on `probe`.
@@ -331,6 +364,11 @@ impl Plan {
     /// Whether the probes left in the plan give live counters.
     pub(super) fn has_live(&self) -> bool {
         self.has(&LIVE)
+    }
+
+    /// Whether the probes left in the plan see each command that changes the table.
+    pub(super) fn has_commands(&self) -> bool {
+        self.has(&COMMANDS)
     }
 
     /// Whether the probes left in the plan can sweep over all connections, whose records must have an end.

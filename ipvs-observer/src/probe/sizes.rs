@@ -9,7 +9,7 @@ use ipvs_observer_common::{
     buckets,
     maps::{
         CHUNK_SLOTS, ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES,
-        MAX_CHUNKS,
+        MAX_CHUNKS, STREAM_ENTRY_BYTES,
     },
 };
 
@@ -173,7 +173,12 @@ impl Sizes {
         let cpu = (size_of::<CpuBlock>() + FRAMES_BYTES + size_of::<StreamCounts>()) as u64;
         let live = size_of::<LiveEntry>() as u64 * u64::from(LIVE_ENTRIES);
         let ended = size_of::<Ended>() as u64 * u64::from(self.ended);
-        let entries = hash_bytes(ENTRIES_PLACES, ENTRY_BYTES);
+        let entry_bytes = if self.traces > 1 {
+            STREAM_ENTRY_BYTES
+        } else {
+            ENTRY_BYTES
+        };
+        let entries = hash_bytes(ENTRIES_PLACES, entry_bytes);
         let found = hash_bytes(FOUND_PLACES, FOUND_BYTES);
         let ring = u64::from(self.ring_bytes);
         cpu * u64::from(self.cpus) + live + ended + entries + found + ring

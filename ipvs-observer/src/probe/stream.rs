@@ -1,12 +1,13 @@
 //! The agent's end of a stream: what the programs are told of it, their ring buffer, and what they count.
 
+mod command;
 mod decode;
 mod settings;
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
-use aya::maps::{MapData, RingBuf};
-use ipvs_observer_common::{StreamCounts, maps};
+use aya::maps::{Map, MapData, RingBuf};
+use ipvs_observer_common::{CommandEvent, StreamCounts, maps};
 use rustix::{
     event::{Timespec, epoll},
     fd::AsFd as _,
@@ -14,7 +15,7 @@ use rustix::{
 };
 
 use super::{LoadError, load::Loaded, mapped::MappedArray};
-use crate::model::event::ConnectionEvent;
+use crate::model::{command::Command, event::ConnectionEvent};
 
 pub(super) use settings::settings;
 
@@ -30,6 +31,30 @@ pub struct Events {
     cpus: usize,
 }
 
+/// What a record of the ring buffer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every record is an event, for which nothing may be allocated"
+)]
+pub enum Record {
+    /// Of a connection.
+    Event(ConnectionEvent),
+    /// Of a change of the table.
+    Command(Command),
+}
+
+impl Record {
+    /// `None` for bytes that these programs cannot have sent.
+    #[inline(always)]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        match <&[u8; size_of::<CommandEvent>()]>::try_from(bytes) {
+            Ok(bytes) => command::command(bytes).map(Self::Command),
+            Err(_) => decode::event(bytes).map(Self::Event),
+        }
+    }
+}
+
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Events").finish_non_exhaustive()
@@ -40,13 +65,30 @@ impl Events {
     pub(super) fn new(loaded: &mut Loaded, cpus: u32) -> Result<Self, LoadError> {
         let cpus = cpus as usize;
         let counts = loaded.map_array::<StreamCounts>(maps::STREAM_COUNTS, cpus)?;
+        let map = loaded.ebpf().take_map(maps::EVENTS);
+        let map = map.ok_or_else(|| LoadError::Mapping {
+            name: maps::EVENTS,
+            source: io::ErrorKind::NotFound.into(),
+        })?;
+        Self::over(map, counts, cpus)
+    }
+
+    /// What waits in `ring`, of CPUs that count in the array `counts`: for whoever fills them without these programs.
+    pub fn of(ring: Map, counts: &MapData, cpus: usize) -> Result<Self, LoadError> {
+        let counts = MappedArray::new(counts.fd(), cpus, size_of::<StreamCounts>());
+        let counts = counts.map_err(|source| LoadError::Mapping {
+            name: maps::STREAM_COUNTS,
+            source,
+        })?;
+        Self::over(ring, counts, cpus)
+    }
+
+    fn over(ring: Map, counts: MappedArray, cpus: usize) -> Result<Self, LoadError> {
         let mapping = |source| LoadError::Mapping {
             name: maps::EVENTS,
             source,
         };
-        let map = loaded.ebpf().take_map(maps::EVENTS);
-        let map = map.ok_or_else(|| mapping(io::ErrorKind::NotFound.into()))?;
-        let ring = RingBuf::try_from(map).map_err(|source| LoadError::Map {
+        let ring = RingBuf::try_from(ring).map_err(|source| LoadError::Map {
             name: maps::EVENTS,
             source,
         })?;
@@ -77,14 +119,15 @@ impl Events {
         }
     }
 
-    /// The next event that is whole; `None` if there is none now.
+    /// The next record that is whole; `None` if there is none now.
     ///
     /// One of a newer kind than this program knows cannot be, since the programs are its own.
-    pub fn take(&mut self) -> Option<ConnectionEvent> {
+    #[inline(always)]
+    pub fn take(&mut self) -> Option<Record> {
         loop {
             let record = self.ring.next()?;
-            if let Some(event) = decode::event(&record) {
-                return Some(event);
+            if let Some(record) = Record::of(&record) {
+                return Some(record);
             }
         }
     }

@@ -20,7 +20,7 @@ use super::Task;
 use crate::{
     clock,
     model::event::ConnectionEvent,
-    probe,
+    probe::{self, Record},
     recording::{Events, nanoseconds},
 };
 
@@ -90,8 +90,10 @@ impl Batches {
             // Before the buffer is read: what comes in between is read in the last round.
             let until_ns = until_ns.load(Ordering::Acquire);
             let is_last = until_ns != u64::MAX;
-            while let Some(event) = events.take() {
-                if (self.from_ns..=until_ns).contains(&event.at_ns) {
+            while let Some(record) = events.take() {
+                if let Record::Event(event) = record
+                    && (self.from_ns..=until_ns).contains(&event.at_ns)
+                {
                     self.add(&event);
                 }
                 if self.batch.events.len() >= BATCH_EVENTS && !self.send(&events) {

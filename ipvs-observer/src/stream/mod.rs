@@ -4,6 +4,7 @@
 //! thread that may wait for its own reader for as long as it takes: the programs never wait for it, since they count what
 //! finds the buffer full.
 
+mod commands;
 mod reader;
 
 use std::{collections::BTreeMap, fs, future::pending, io};
@@ -13,7 +14,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::reader::{Reader, Totals};
+use self::{
+    commands::Seen,
+    reader::{Reader, Totals},
+};
 use crate::{
     clock,
     config::Stream,
@@ -28,7 +32,7 @@ use crate::{
         refused_perf_events, start_probes,
     },
     output::stream::{Lines, TableChange},
-    probe::Probes,
+    probe::{Events, Probes},
     signals::{Ending, Signals},
 };
 
@@ -38,8 +42,15 @@ pub async fn run(config: Stream) -> Result<Ending, RunError> {
     let mut source = Source::start(&config)?;
     let events = source.probes.take_events()?;
     let lines = Lines::new(config.output, clock::now(), source.scope.netns());
-    let mut reader = Reader::start(events, lines, config.latency, config.limit)
+    let known_from_ns = if source.probes.has_commands() {
+        now_ns()
+    } else {
+        u64::MAX
+    };
+    let mut reader = Reader::start(events, lines, &config, known_from_ns)
         .map_err(|source| system("start the output", source))?;
+    // From here on whatever changes the table is seen.
+    source.follow(config.wanted.config.then_some(&reader))?;
     if let Some(path) = &config.ready_file {
         fs::write(path, "").map_err(|source| system("create the ready file", source))?;
     }
@@ -59,7 +70,7 @@ pub async fn run(config: Stream) -> Result<Ending, RunError> {
             () = signals.any() => break,
             () = &mut end => break,
             totals = reader.ended() => return finish(totals),
-            _ = ticks.tick() => source.follow(config.config.then_some(&reader))?,
+            _ = ticks.tick() => source.follow(config.wanted.config.then_some(&reader))?,
         }
     }
     // Nothing comes from here on, so that what waits is all.
@@ -79,6 +90,11 @@ fn finish(totals: io::Result<Totals>) -> Result<Ending, RunError> {
     Ok(Ending::Complete)
 }
 
+/// Writes all that waits in `events` now, as a stream does; gives how many they were.
+pub fn drain(events: Events, lines: Lines, stdout: &mut impl io::Write) -> io::Result<u64> {
+    reader::drain(events, lines, stdout)
+}
+
 /// What is read besides the ring buffer.
 #[derive(Debug)]
 struct Source {
@@ -87,7 +103,17 @@ struct Source {
     probes: Probes,
     namespaces: BTreeMap<Netns, Namespace>,
     /// The tables as the stream has told them.
-    tables: BTreeMap<Netns, Known>,
+    tables: BTreeMap<Netns, Told>,
+    /// When the reading before began.
+    read_ns: u64,
+}
+
+/// A table as the stream has told it.
+#[derive(Debug)]
+struct Told {
+    known: Known,
+    /// When the newest reading began from which nothing was missing.
+    whole_ns: u64,
 }
 
 impl Source {
@@ -98,6 +124,7 @@ impl Source {
         if !kernel.has_btf() {
             return Err(RunError::NoBtf);
         }
+        let read_ns = now_ns();
         let places = scope.find(&kernel);
         let (namespaces, _) = scope.read(&kernel, &places, &Packets::new(), None)?;
         let namespaces = all_read(namespaces)?;
@@ -124,15 +151,22 @@ impl Source {
             probes,
             tables: namespaces
                 .iter()
-                .map(|(&netns, read)| (netns, Known::new(read.table.clone())))
+                .map(|(&netns, read)| {
+                    let known = Known::new(read.table.clone());
+                    let whole_ns = if read.table.torn { 0 } else { read_ns };
+                    (netns, Told { known, whole_ns })
+                })
                 .collect(),
+            read_ns,
             namespaces: only_themselves(namespaces),
         })
     }
 
     /// Follows the table: its servers need slots, and some drops are told by occasion.
     fn follow(&mut self, reader: Option<&Reader>) -> Result<(), RunError> {
-        let at = clock::now().monotonic;
+        let at_ns = now_ns();
+        // What it counts is nobody's business here, but whose slots are in use follows from it.
+        self.probes.drain();
         let places = self.scope.find(&self.kernel);
         let (namespaces, _) = self
             .scope
@@ -143,35 +177,49 @@ impl Source {
             log::warn!("{} is not probed: {}", refused.function, refused.reason);
         }
         if let Some(reader) = reader {
-            let at_ns = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
             self.tell_changes(reader, &namespaces, at_ns);
         }
+        self.read_ns = at_ns;
         self.namespaces = only_themselves(namespaces);
         Ok(())
     }
 
     /// Tells what is not as it was; a namespace that comes or goes does so with its table.
     fn tell_changes(&mut self, reader: &Reader, namespaces: &Namespaces, at_ns: u64) {
-        for (&netns, read) in namespaces {
-            let known = self
-                .tables
-                .entry(netns)
-                .or_insert_with(|| Known::new(Table::default()));
-            for change in known.changes(&read.table) {
-                reader.change(TableChange::of(&change, netns, at_ns));
+        let until_ns = now_ns();
+        let tell = |told: &Told, table: &Table, netns| {
+            for change in told.known.changes(table) {
+                reader.change(Seen {
+                    change: TableChange::of(&change, netns, at_ns),
+                    since_ns: told.whole_ns,
+                    until_ns,
+                });
             }
-            known.update(read.table.clone());
+        };
+        for (&netns, read) in namespaces {
+            let told = self.tables.entry(netns).or_insert_with(|| Told {
+                known: Known::new(Table::default()),
+                whole_ns: self.read_ns,
+            });
+            tell(told, &read.table, netns);
+            told.known.update(read.table.clone());
+            if !read.table.torn {
+                told.whole_ns = at_ns;
+            }
         }
-        self.tables.retain(|&netns, known| {
+        self.tables.retain(|&netns, told| {
             let is_here = namespaces.contains_key(&netns);
             if !is_here {
-                for change in known.changes(&Table::default()) {
-                    reader.change(TableChange::of(&change, netns, at_ns));
-                }
+                tell(told, &Table::default(), netns);
             }
             is_here
         });
     }
+}
+
+/// Now, on `CLOCK_MONOTONIC`.
+fn now_ns() -> u64 {
+    u64::try_from(clock::now().monotonic.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn only_themselves(namespaces: Namespaces) -> BTreeMap<Netns, Namespace> {

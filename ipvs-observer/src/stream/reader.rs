@@ -16,10 +16,12 @@ use ipvs_observer_common::{StreamCounts, StreamLoss};
 use tokio::sync::oneshot;
 
 use crate::{
-    clock,
+    clock, config,
     output::stream::{Lines, Lost, TableChange},
-    probe::Events,
+    probe::{Events, Record},
 };
+
+use super::commands::{Commands, Seen};
 
 /// Bytes of lines that are written at once.
 const CHUNK_BYTES: usize = 1 << 16;
@@ -34,7 +36,7 @@ const LINE_BYTES: usize = 1 << 11;
 #[derive(Debug)]
 pub(super) struct Reader {
     is_stopping: Arc<AtomicBool>,
-    changes: SyncSender<TableChange>,
+    changes: SyncSender<Seen>,
     changes_lost: Arc<AtomicU64>,
     ended: oneshot::Receiver<io::Result<Totals>>,
 }
@@ -86,24 +88,20 @@ impl Reader {
     pub(super) fn start(
         events: Events,
         lines: Lines,
-        latency: Duration,
-        limit: Option<u64>,
+        config: &config::Stream,
+        known_from_ns: u64,
     ) -> io::Result<Self> {
         let is_stopping = Arc::new(AtomicBool::new(false));
         let (end, ended) = oneshot::channel();
         let (changes, waiting) = sync_channel(WAITING_CHANGES);
         let changes_lost = Arc::new(AtomicU64::new(0));
         let mut carrier = Carrier {
-            changes: waiting,
             changes_lost: Arc::clone(&changes_lost),
-            told: vec![[0; 2]; events.cpus()],
-            events,
-            lines,
-            sequence: 0,
-            delivered: 0,
-            left: limit.unwrap_or(u64::MAX),
-            out: Vec::with_capacity(CHUNK_BYTES + LINE_BYTES),
+            commands: Commands::known_from(known_from_ns),
+            left: config.limit.unwrap_or(u64::MAX),
+            ..Carrier::new(events, lines, waiting)
         };
+        let latency = config.latency;
         let stopping = Arc::clone(&is_stopping);
         thread::Builder::new()
             .name("events".to_owned())
@@ -121,8 +119,8 @@ impl Reader {
     }
 
     /// Hands over a change of the table; never waits.
-    pub(super) fn change(&self, change: TableChange) {
-        if self.changes.try_send(change).is_err() {
+    pub(super) fn change(&self, seen: Seen) {
+        if self.changes.try_send(seen).is_err() {
             self.changes_lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -140,10 +138,19 @@ impl Reader {
     }
 }
 
+/// See [`super::drain`].
+pub(super) fn drain(events: Events, lines: Lines, stdout: &mut impl Write) -> io::Result<u64> {
+    let (_none, changes) = sync_channel(1);
+    let mut carrier = Carrier::new(events, lines, changes);
+    carrier.drain(stdout)?;
+    Ok(carrier.delivered)
+}
+
 /// What the thread has.
 struct Carrier {
     events: Events,
-    changes: Receiver<TableChange>,
+    changes: Receiver<Seen>,
+    commands: Commands,
     changes_lost: Arc<AtomicU64>,
     lines: Lines,
     /// Of the next event, lost ones included.
@@ -158,6 +165,21 @@ struct Carrier {
 }
 
 impl Carrier {
+    fn new(events: Events, lines: Lines, changes: Receiver<Seen>) -> Self {
+        Self {
+            told: vec![[0; 2]; events.cpus()],
+            events,
+            changes,
+            commands: Commands::known_from(u64::MAX),
+            changes_lost: Arc::default(),
+            lines,
+            sequence: 0,
+            delivered: 0,
+            left: u64::MAX,
+            out: Vec::with_capacity(CHUNK_BYTES + LINE_BYTES),
+        }
+    }
+
     fn run(
         &mut self,
         latency: Duration,
@@ -177,26 +199,45 @@ impl Carrier {
 
     /// Writes everything that waits; `false` if nobody reads any more.
     fn drain(&mut self, stdout: &mut impl Write) -> io::Result<bool> {
+        // Whoever made these has left a record that waits.
+        let changes: Vec<_> = self.changes.try_iter().collect();
         while self.left > 0
-            && let Some(event) = self.events.take()
+            && let Some(record) = self.events.take()
         {
-            self.tell_lost(event.cpu, event.lost, event.at_ns);
-            self.lines.event(&event, self.sequence, &mut self.out);
-            self.count();
+            match &record {
+                Record::Event(event) => {
+                    self.tell_lost(event.cpu, event.lost, event.at_ns);
+                    self.lines.event(event, self.sequence, &mut self.out);
+                    self.count();
+                }
+                Record::Command(command) => {
+                    self.tell_lost(command.cpu, command.lost, command.at_ns);
+                    self.commands.note(command);
+                    if let Some(change) = TableChange::by(command) {
+                        self.tell_change(&change);
+                    }
+                }
+            }
             if self.out.len() >= CHUNK_BYTES && !self.write(stdout)? {
                 return Ok(false);
             }
         }
-        while self.left > 0
-            && let Ok(change) = self.changes.try_recv()
-        {
-            self.lines.change(&change, self.sequence, &mut self.out);
-            self.count();
-        }
         if self.left > 0 {
             self.tell_rest();
         }
+        for mut seen in changes {
+            if self.left == 0 || self.commands.is_of_flush(&seen) {
+                continue;
+            }
+            seen.change.process = self.commands.process(&seen);
+            self.tell_change(&seen.change);
+        }
         self.write(stdout)
+    }
+
+    fn tell_change(&mut self, change: &TableChange) {
+        self.lines.change(change, self.sequence, &mut self.out);
+        self.count();
     }
 
     fn count(&mut self) {
@@ -229,6 +270,7 @@ impl Carrier {
         }
         let lost = Lost { at_ns, cpu, causes };
         if lost.total() > 0 {
+            self.commands.lost_before(at_ns);
             self.lines.lost(&lost, self.sequence, &mut self.out);
             self.sequence += lost.total();
         }

@@ -21,14 +21,14 @@ use crate::fixture::{assert_latency_count, assert_one_line, assert_total, summar
 const VIP: Vip = Vip::V4;
 
 /// A director with one real server, beside others that have the same addresses.
-struct Twin {
+pub(super) struct Twin {
     /// Stopped before its namespace goes.
     _server: Server,
-    lab: Lab,
+    pub(super) lab: Lab,
 }
 
 impl Twin {
-    fn new(prefix: &str) -> Self {
+    pub(super) fn new(prefix: &str) -> Self {
         let lab = Lab::with_prefix(prefix, 1).expect("the lab is built");
         lab.add_service(VIP, "rr").expect("the service is added");
         let server = lab.start_server(VIP, 1, Duration::ZERO);
@@ -39,7 +39,7 @@ impl Twin {
         }
     }
 
-    fn sessions(&self, count: u32) {
+    pub(super) fn sessions(&self, count: u32) {
         sessions(self.lab.client(), VIP.address(), count, 1).expect("every session is answered");
     }
 
@@ -75,9 +75,16 @@ impl Twin {
                 .expect("the kernel's counters are shown");
             assert_eq!(packets.total(), self.packets(), "{row:?}");
         }
+        assert_eq!(
+            service.number("netns_inode").expect("it is shown"),
+            self.inode()
+        );
+    }
+
+    /// Of the director's namespace.
+    pub(super) fn inode(&self) -> u64 {
         let path = self.lab.director().path();
-        let inode = fs::metadata(path).expect("the namespace has a name").ino();
-        assert_eq!(service.number("netns_inode").expect("it is shown"), inode);
+        fs::metadata(path).expect("the namespace has a name").ino()
     }
 }
 

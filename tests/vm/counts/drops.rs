@@ -34,16 +34,16 @@ const REASONS: [&str; 7] = [
 ];
 
 /// A UDP service with real servers that never answer.
-struct Silent {
-    lab: Lab,
+pub(super) struct Silent {
+    pub(super) lab: Lab,
     vip: Vip,
-    service: ServiceId,
+    pub(super) service: ServiceId,
     /// Keep the ports open, so that nothing comes back.
     _sockets: Vec<UdpSocket>,
 }
 
 impl Silent {
-    fn new(vip: Vip, servers: u8) -> Self {
+    pub(super) fn new(vip: Vip, servers: u8) -> Self {
         let lab = Lab::new(servers).expect("the lab is built");
         let service = ServiceId::Address {
             protocol: Protocol::UDP,
@@ -70,34 +70,34 @@ impl Silent {
         scene
     }
 
-    fn destination(address: IpAddr) -> DestinationId {
+    pub(super) fn destination(address: IpAddr) -> DestinationId {
         DestinationId {
             address,
             port: PORT,
         }
     }
 
-    fn add(&self, address: IpAddr) {
+    pub(super) fn add(&self, address: IpAddr) {
         self.configure(|| {
             let method = ForwardingMethod::Masquerade;
             ipvs_admin::add_destination(&self.service, &Self::destination(address), method, 1)
         });
     }
 
-    fn remove(&self, address: IpAddr) {
+    pub(super) fn remove(&self, address: IpAddr) {
         self.configure(|| {
             ipvs_admin::delete_destination(&self.service, &Self::destination(address))
         });
     }
 
-    fn configure(&self, work: impl FnOnce() -> Result<()> + Send) {
+    pub(super) fn configure(&self, work: impl FnOnce() -> Result<()> + Send) {
         self.lab
             .director()
             .run(work)
             .expect("the director is configured");
     }
 
-    fn set_sysctl(&self, name: &str, value: &str) {
+    pub(super) fn set_sysctl(&self, name: &str, value: &str) {
         self.lab
             .director()
             .set_sysctl(&format!("net/ipv4/vs/{name}"), value)
@@ -105,7 +105,7 @@ impl Silent {
     }
 
     /// As many clients, of which each has sent one datagram.
-    fn clients(&self, count: u32) -> Vec<UdpSocket> {
+    pub(super) fn clients(&self, count: u32) -> Vec<UdpSocket> {
         let any: IpAddr = match self.vip {
             Vip::V4 => Ipv4Addr::UNSPECIFIED.into(),
             Vip::V6 => Ipv6Addr::UNSPECIFIED.into(),

@@ -14,7 +14,7 @@ use ipvs_observer_tests::{
 
 use crate::fixture::{agent, assert_latency_count, assert_total, summary};
 
-const MARK: u32 = 47;
+pub(super) const MARK: u32 = 47;
 const SERVERS: u8 = 2;
 const EACH: u32 = 5;
 
@@ -64,7 +64,7 @@ fn connections_are_counted_for_their_mark_and_family() {
     }
 }
 
-fn add_service(lab: &Lab, vip: Vip) -> Result<Vec<Server>> {
+pub(super) fn add_service(lab: &Lab, vip: Vip) -> Result<Vec<Server>> {
     let service = ServiceId::FirewallMark {
         mark: MARK,
         family: AddressFamily::of(vip.address().ip()),

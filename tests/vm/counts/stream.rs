@@ -1,6 +1,11 @@
 //! `stream`: one line for each event, exactly, and every one that is not there is counted.
 
-use std::{net::IpAddr, thread, time::Duration};
+mod burst;
+mod config;
+mod drops;
+mod kinds;
+
+use std::{net::IpAddr, time::Duration};
 
 use ipvs_observer::cli::SchemaOf;
 use ipvs_observer_tests::{
@@ -38,13 +43,7 @@ fn told(outcome: &Outcome) -> Told {
     let lines: Vec<_> = lines
         .map(|line| schema::checked(SchemaOf::Stream, line).expect("it is as the schema says"))
         .collect();
-    let last = outcome.stderr.lines().last().expect("it is summed up");
-    let numbers: Vec<u64> = last
-        .split(|letter: char| !letter.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
-        .collect();
-    let numbers = numbers.first_chunk().expect("a summary has four numbers");
-    let [delivered, filtered, sampled, lost] = *numbers;
+    let [delivered, filtered, sampled, lost] = last_words(outcome);
     Told {
         lines,
         delivered,
@@ -52,6 +51,17 @@ fn told(outcome: &Outcome) -> Told {
         sampled,
         lost,
     }
+}
+
+/// What the stream says at its end: events delivered, filtered, outside of the sample, and lost.
+#[track_caller]
+fn last_words(outcome: &Outcome) -> [u64; 4] {
+    let last = outcome.stderr.lines().last().expect("it is summed up");
+    let numbers: Vec<u64> = last
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+        .collect();
+    *numbers.first_chunk().expect("a summary has four numbers")
 }
 
 impl Told {
@@ -353,22 +363,6 @@ fn a_stopped_reader_loses_events_and_knows_how_many_and_where() {
     // What was lost is missing between what the reader saw before and what it saw again.
     let last = told.lines.last().expect("there are lines");
     assert_eq!(last["event"], "closed");
-}
-
-#[cfg_attr(feature = "vm", test)]
-fn a_burst_with_all_events_loses_nothing() {
-    const CLIENTS: u32 = 4;
-    const EACH: u32 = 60;
-    let balanced = Balanced::new(Vip::V4, SERVERS);
-    let agent = stream(&balanced.lab, &["--events", "all"]);
-    thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| balanced.sessions(EACH, 1));
-        }
-    });
-    let told = end(&balanced.lab, agent);
-    let all = (CLIENTS * EACH) as usize;
-    told.assert_counts(&[("opened", all), ("established", all), ("closed", all)]);
 }
 
 #[cfg_attr(feature = "vm", test)]

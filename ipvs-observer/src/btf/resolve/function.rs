@@ -108,7 +108,7 @@ const fn timed(
     }
 }
 
-pub(super) const FUNCTIONS: [Function; 32] = [
+pub(super) const FUNCTIONS: [Function; 34] = [
     Function {
         name: "tcp_state_transition",
         parameters: TRANSITION,
@@ -253,6 +253,28 @@ pub(super) const FUNCTIONS: [Function; 32] = [
         &[(1, "skb", Shape::Pointer("sk_buff"))],
         Some(U32),
     ),
+    Function {
+        name: "ip_vs_genl_set_cmd",
+        parameters: &[
+            (0, "skb", Shape::Pointer("sk_buff")),
+            (1, "info", Shape::Pointer("genl_info")),
+        ],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: &[
+            Structure::SkbSender,
+            Structure::Socket,
+            Structure::GenlInfo,
+            Structure::Net,
+        ],
+    },
+    Function {
+        name: "do_ip_vs_set_ctl",
+        parameters: &[(0, "sk", Shape::Pointer("sock")), (1, "cmd", U32)],
+        returns: Some(U32),
+        may_have_iph_len: false,
+        reads: &[Structure::Socket, Structure::Net],
+    },
     timed(
         "estimation_timer",
         &[(0, "t", Shape::Pointer("timer_list"))],
@@ -280,11 +302,11 @@ const fn icmp(name: &'static str) -> Function {
     }
 }
 
-/// Only what it returns is read.
+/// What it returns is read, and of a stream's drops who sent the packet.
 const fn conn_schedule(name: &'static str) -> Function {
     Function {
         name,
-        parameters: &[],
+        parameters: &[(2, "skb", Shape::Pointer("sk_buff"))],
         returns: Some(U32),
         may_have_iph_len: false,
         reads: SCHEDULING,

@@ -15,6 +15,8 @@ pub(super) enum Shape {
     Bytes,
     /// The address of anything, a `void *`.
     Anything,
+    /// An address, whatever is there.
+    Address,
     /// An integer of 64 bits, or a structure around one as `u64_stats_t` is.
     Counter,
     /// A structure or union of this name; its size is not asked for.
@@ -36,6 +38,7 @@ impl Shape {
             }
             Self::Bytes => pointee(btf, &bare).is_some_and(|target| target.kind == Kind::Int),
             Self::Anything => bare.kind == Kind::Ptr && Btf::target(&bare) == 0,
+            Self::Address => bare.kind == Kind::Ptr,
             Self::Counter => matches!(bare.kind, Kind::Int | Kind::Struct) && btf.size(id)? == 8,
             Self::Record(name) => bare.kind != Kind::Fwd && is_record(btf, &bare, name),
         })
@@ -52,6 +55,7 @@ impl Shape {
             Self::Pointer(name) => format!("a pointer to {name}"),
             Self::Bytes => "a pointer to bytes".to_owned(),
             Self::Anything => "a pointer to anything".to_owned(),
+            Self::Address => "a pointer".to_owned(),
             Self::Counter => "a counter of 64 bits".to_owned(),
             Self::Record(name) => name.to_owned(),
         }

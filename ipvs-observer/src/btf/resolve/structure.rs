@@ -30,10 +30,14 @@ pub(super) enum Structure {
     ServiceList,
     /// What IPVS notes of a packet's headers.
     IpHeader,
+    /// Who sent a [`Structure::Skb`].
+    SkbSender,
+    Socket,
+    GenlInfo,
 }
 
 impl Structure {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Conn,
         Self::Dest,
         Self::Service,
@@ -46,6 +50,9 @@ impl Structure {
         Self::DestStatus,
         Self::ServiceList,
         Self::IpHeader,
+        Self::SkbSender,
+        Self::Socket,
+        Self::GenlInfo,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -56,7 +63,9 @@ impl Structure {
             Self::CpuStats => "ip_vs_cpu_stats",
             Self::NetnsIpvs => "netns_ipvs",
             Self::Net => "net",
-            Self::Skb => "sk_buff",
+            Self::Skb | Self::SkbSender => "sk_buff",
+            Self::Socket => "sock",
+            Self::GenlInfo => "genl_info",
             Self::IpHeader => "ip_vs_iphdr",
         }
     }
@@ -151,6 +160,17 @@ impl Reader<'_> {
             Structure::IpHeader => {
                 layout.iphdr_flags = self.member("hdr_flags", U32)?;
                 layout.iphdr_len = self.member("len", U32)?;
+            }
+            Structure::SkbSender => {
+                layout.command.sender = self.member("sk", Shape::Pointer("sock"))?;
+            }
+            Structure::Socket => {
+                // A structure around the address, where the kernel has namespaces.
+                layout.command.socket_net = self.member("__sk_common.skc_net", Shape::Counter)?;
+            }
+            Structure::GenlInfo => {
+                layout.command.header = self.member("genlhdr", Shape::Pointer("genlmsghdr"))?;
+                layout.command.attributes = self.member("attrs", Shape::Address)?;
             }
         }
         Ok(())

@@ -33,7 +33,7 @@ pub use self::{
     read::WireError,
     service::{
         IP_VS_SVC_F_HASHED, IP_VS_SVC_F_ONEPACKET, IP_VS_SVC_F_PERSISTENT, ServiceAttribute,
-        service, service_identity,
+        named_service, service, service_identity,
     },
 };
 
@@ -44,6 +44,8 @@ pub const IPVS_GENL_VERSION: u8 = 1;
 
 /// Adds a service; also the command of every answer to [`IPVS_CMD_GET_SERVICE`].
 pub const IPVS_CMD_NEW_SERVICE: u8 = 1;
+/// Changes a service.
+pub const IPVS_CMD_SET_SERVICE: u8 = 2;
 /// Removes a service with its destinations.
 pub const IPVS_CMD_DEL_SERVICE: u8 = 3;
 /// Asks for one service, or with `NLM_F_DUMP` for all.

@@ -182,6 +182,24 @@ pub fn service(answer: &[u8]) -> Result<Service, WireError> {
     })
 }
 
+/// The service that the attributes of a request name, which may be cut off behind those.
+pub fn named_service(attributes: &[u8]) -> Option<ServiceId> {
+    let mut identity = Identity::new();
+    let attributes = Attributes::new(attributes, "IPVS_CMD_ATTR_SERVICE");
+    for (kind, value) in attributes.map_while(Result::ok) {
+        let read = match kind {
+            IPVS_SVC_ATTR_AF => identity.family.read(value),
+            IPVS_SVC_ATTR_PROTOCOL => identity.protocol.read(value),
+            IPVS_SVC_ATTR_ADDR => identity.address.read(value),
+            IPVS_SVC_ATTR_PORT => identity.port.read(value),
+            IPVS_SVC_ATTR_FWMARK => identity.mark.read(value),
+            _ => Ok(()),
+        };
+        read.ok()?;
+    }
+    identity.id().ok()
+}
+
 /// The attributes that identify a service.
 struct Identity {
     family: Field<u16>,

@@ -27,7 +27,7 @@ const SCHED3: u32 = 0x20;
 const BEGAN: Duration = Duration::from_secs(5_000);
 
 /// All kinds of services, servers and counters, as netlink tells them.
-pub(in crate::output) fn listing() -> Listing {
+pub(crate) fn listing() -> Listing {
     Listing {
         at: Timestamp {
             wall: Duration::new(1_800_000_000, 123_456_789),

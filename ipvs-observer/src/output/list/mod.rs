@@ -28,7 +28,7 @@ mod table;
 mod tunnel;
 
 #[cfg(test)]
-pub(super) mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::{
     cli::StreamFormat,
     model::{
         changes::Known,
+        command::{Command, Deed, Named, Phase, Process},
         event::{ConnectionEvent, ConnectionTrace, What},
         id::{AddressFamily, DestinationId, ForwardingMethod, Netns, Protocol, ServiceId},
         sample::Timestamp,
@@ -211,6 +212,70 @@ fn a_change_of_the_table_is_told_with_what_was_and_what_is() {
     assert_eq!(text, expected);
 }
 
+/// What the table does not show is told by the command that did it, and so is who did the rest.
+#[test]
+fn a_command_is_told_with_its_process() {
+    let flush = flush();
+    let line = |format, command: &Command| {
+        let mut out = Vec::new();
+        let change = TableChange::by(command).unwrap();
+        lines(format).change(&change, 12, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(
+        line(StreamFormat::Json, &flush),
+        concat!(
+            r#"{"event":"config","time":"2026-09-21T14:13:25.000000001Z","monotonic_ns":5000000001,"sequence":12,"cpu":3,"#,
+            r#""netns_inode":9,"change":"flushed","process":{"pid":313,"comm":"a \"b\""}}"#,
+            "\n"
+        )
+    );
+    let zero = Command {
+        what: Deed::Zero,
+        service: Named::Service(listing().table.services[0].id),
+        ..flush
+    };
+    let name = listing().table.services[0].id;
+    assert!(line(StreamFormat::Text, &zero).ends_with(&format!(
+        "config      zeroed {name}  by a \\\"b\\\" (313)\n"
+    )));
+    for silent in [
+        Command {
+            phase: Phase::Failed,
+            ..flush
+        },
+        Command {
+            phase: Phase::Begun,
+            ..zero
+        },
+        Command {
+            service: Named::Unreadable,
+            ..zero
+        },
+        Command {
+            what: Deed::RemoveService,
+            ..flush
+        },
+    ] {
+        assert_eq!(TableChange::by(&silent), None);
+    }
+}
+
+/// A command that was done.
+fn flush() -> Command {
+    Command {
+        at_ns: 5_000_000_001,
+        cpu: 3,
+        lost: [0; 2],
+        call: 1,
+        phase: Phase::Done,
+        process: Process::new(313, *b"a \"b\"\0\0\0\0\0\0\0\0\0\0\0"),
+        netns: Netns(9),
+        what: Deed::Flush,
+        service: Named::None,
+    }
+}
+
 /// Objects of every kind of line.
 pub(in crate::output) fn every_line() -> Vec<Value> {
     let all = ConnectionEvent {
@@ -226,7 +291,7 @@ pub(in crate::output) fn every_line() -> Vec<Value> {
         ..closed()
     };
     let mut out = Vec::new();
-    let lines = lines(StreamFormat::Json);
+    let mut lines = lines(StreamFormat::Json);
     for event in [all, slow, dropped()] {
         lines.event(&event, 1, &mut out);
     }
@@ -240,6 +305,7 @@ pub(in crate::output) fn every_line() -> Vec<Value> {
     for change in none.changes(&listing().table) {
         lines.change(&TableChange::of(&change, Netns(9), 1), 2, &mut out);
     }
+    lines.change(&TableChange::by(&flush()).unwrap(), 3, &mut out);
     let whole = out
         .split(|&byte| byte == b'\n')
         .filter(|line| !line.is_empty());

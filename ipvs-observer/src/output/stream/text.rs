@@ -18,7 +18,7 @@ const NAME: usize = 11;
 /// `[2001:db8::1]:65535` and all of IPv4; longer ones push the rest to the right.
 const ENDPOINT: usize = 21;
 
-pub(super) fn event(lines: &Lines, event: &ConnectionEvent, out: &mut Vec<u8>) {
+pub(super) fn event(lines: &mut Lines, event: &ConnectionEvent, out: &mut Vec<u8>) {
     head(lines, event.what.name(), event.at_ns, Some(event.cpu), out);
     endpoint(event.client, out);
     put(out, format_args!(" > "));
@@ -69,25 +69,35 @@ pub(super) fn event(lines: &Lines, event: &ConnectionEvent, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-pub(super) fn lost(lines: &Lines, lost: &Lost, out: &mut Vec<u8>) {
+pub(super) fn lost(lines: &mut Lines, lost: &Lost, out: &mut Vec<u8>) {
     head(lines, "lost", lost.at_ns, Some(lost.cpu), out);
     put(out, format_args!("{} events\n", lost.total()));
 }
 
-pub(super) fn change(lines: &Lines, change: &TableChange, out: &mut Vec<u8>) {
-    head(lines, "config", change.at_ns, None, out);
-    put(out, format_args!("{} {}", change.kind, change.service));
+pub(super) fn change(lines: &mut Lines, change: &TableChange, out: &mut Vec<u8>) {
+    head(lines, "config", change.at_ns, change.cpu, out);
+    out.extend_from_slice(change.kind.as_bytes());
+    if let Some(service) = change.service {
+        put(out, format_args!(" {service}"));
+    }
     if let Some(server) = change.server {
         put(out, format_args!(" > {server}"));
+    }
+    if let Some(process) = change.process {
+        let name = process.name();
+        put(
+            out,
+            format_args!("  by {} ({})", name.escape_default(), process.id),
+        );
     }
     out.push(b'\n');
 }
 
-fn head(lines: &Lines, name: &str, at_ns: u64, cpu: Option<u32>, out: &mut Vec<u8>) {
-    let time = lines.wall(at_ns);
+fn head(lines: &mut Lines, name: &str, at_ns: u64, cpu: Option<u32>, out: &mut Vec<u8>) {
+    lines.wall.time(at_ns, out);
     match cpu {
-        Some(cpu) => put(out, format_args!("{time} {cpu:>3} ")),
-        None => put(out, format_args!("{time}   - ")),
+        Some(cpu) => put(out, format_args!(" {cpu:>3} ")),
+        None => put(out, format_args!("   - ")),
     }
     put(out, format_args!("{name:<NAME$} "));
 }

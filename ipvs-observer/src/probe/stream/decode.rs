@@ -16,6 +16,7 @@ use crate::model::{
 };
 
 /// Of one record; `None` for one that these programs cannot have sent.
+#[inline(always)]
 pub(super) fn event(record: &[u8]) -> Option<ConnectionEvent> {
     let record: &Record = record.first_chunk()?;
     let at = |offset| u64_at(record, offset);
@@ -50,6 +51,7 @@ pub(super) fn event(record: &[u8]) -> Option<ConnectionEvent> {
 
 type Record = [u8; size_of::<StreamEvent>()];
 
+#[inline(always)]
 fn what(record: &Record) -> Option<What> {
     let number = u32_at(record, offset_of!(StreamEvent, kind)) as usize;
     let detail = u32_at(record, offset_of!(StreamEvent, detail)) as usize;
@@ -67,6 +69,7 @@ fn what(record: &Record) -> Option<What> {
     })
 }
 
+#[inline(always)]
 fn client(record: &Record) -> Option<(IpAddr, u16)> {
     let offset = offset_of!(StreamEvent, client);
     let address = match u16_at(record, offset_of!(StreamEvent, client_family)) {
@@ -78,6 +81,7 @@ fn client(record: &Record) -> Option<(IpAddr, u16)> {
     Some((address, u16::from_be_bytes(port)))
 }
 
+#[inline(always)]
 fn trace(record: &Record) -> ConnectionTrace {
     let at = |offset| u64_at(record, offset_of!(StreamEvent, trace) + offset);
     let pair = |offset| [at(offset), at(offset + 8)];
@@ -96,6 +100,7 @@ fn trace(record: &Record) -> ConnectionTrace {
     }
 }
 
+#[inline(always)]
 fn server_key(record: &Record) -> ServerKey {
     let base = offset_of!(StreamEvent, server);
     let number = |offset| u16_at(record, base + offset);
@@ -114,19 +119,23 @@ fn server_key(record: &Record) -> ServerKey {
 }
 
 /// Zero where the record ends before, which no member of it does.
+#[inline(always)]
 fn bytes_at<const N: usize>(record: &Record, offset: usize) -> [u8; N] {
     let bytes = record.get(offset..).and_then(|rest| rest.first_chunk());
     bytes.copied().unwrap_or([0; N])
 }
 
+#[inline(always)]
 fn u16_at(record: &Record, offset: usize) -> u16 {
     u16::from_le_bytes(bytes_at(record, offset))
 }
 
+#[inline(always)]
 fn u32_at(record: &Record, offset: usize) -> u32 {
     u32::from_le_bytes(bytes_at(record, offset))
 }
 
+#[inline(always)]
 fn u64_at(record: &Record, offset: usize) -> u64 {
     u64::from_le_bytes(bytes_at(record, offset))
 }

@@ -226,6 +226,6 @@ fn a_kernel_without_ip_vs_refuses_everything() {
     let blob = writer.finish();
     let resolved = resolve(&Btf::parse(&blob, None).unwrap());
     assert_eq!(resolved.layout, Layout::default());
-    assert_eq!(resolved.functions.len(), 32);
+    assert_eq!(resolved.functions.len(), 34);
     assert!(resolved.functions.values().all(Result::is_err));
 }
