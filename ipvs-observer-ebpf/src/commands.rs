@@ -11,7 +11,7 @@ use ipvs_observer_common::{CommandEvent, Loss, StreamLoss};
 
 use crate::{
     globals::frozen,
-    kread::{read, read_at, read_start, read_user},
+    kread::{read, read_at, read_start},
     maps::EVENTS,
     pairing::{enter, enter_with_packet, leave, now_ns, stack_pointer, stack_pointer_of_call},
     record::settle,
@@ -188,16 +188,10 @@ fn name_service(place: &mut [u8; SERVICE_BYTES as usize], call: &Call) -> u16 {
     if call.service == 0 {
         return 0;
     }
-    if call.way == CommandEvent::SOCKET_OPTION {
-        let Ok([first, second]) = read_user::<[[u8; 8]; 2]>(call.service) else {
-            return 0;
-        };
-        place[..8].copy_from_slice(&first);
-        place[8..16].copy_from_slice(&second);
-        return SERVICE_USER_BYTES;
-    }
+    // Of either way no more is asked for than there is room for.
     let bytes = call.service_bytes.min(SERVICE_BYTES);
-    match read_start(place, u32::from(bytes), call.service) {
+    let is_of_process = call.way == CommandEvent::SOCKET_OPTION;
+    match read_start(place, u32::from(bytes), call.service, is_of_process) {
         Ok(()) => bytes,
         Err(_) => 0,
     }

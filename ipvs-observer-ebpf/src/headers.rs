@@ -5,7 +5,7 @@ use ipvs_observer_common::Loss;
 
 use crate::{
     globals::frozen,
-    kread::{AF_INET, IPPROTO_TCP, fingerprint, read, read_at},
+    kread::{AF_INET, AF_INET6, IPPROTO_TCP, Peer, fingerprint, read, read_at},
 };
 
 /// `IP_VS_HDR_ICMP` of `include/net/ip_vs.h`.
@@ -227,4 +227,28 @@ impl Orphan {
             virtual_address,
         }))
     }
+}
+
+/// Who sent the packet `skb`, to which no connection belongs; nobody is known of none.
+#[inline(always)]
+pub(crate) fn sender(skb: u64) -> Result<Peer, Loss> {
+    let mut peer = Peer::default();
+    if skb == 0 || frozen!(LAYOUT.skb.data.size) == 0 {
+        return Ok(peer);
+    }
+    let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
+    let start: [u8; 10] = read_at(data)?;
+    let network_bytes = if start[0] >> 4 == 4 {
+        peer.family = AF_INET;
+        peer.protocol = u16::from(start[9]);
+        peer.address[0] = read_at(data + 12)?;
+        u64::from(start[0] & 0xf) * 4
+    } else {
+        peer.family = AF_INET6;
+        peer.protocol = u16::from(start[6]);
+        peer.address = read_at(data + 8)?;
+        40
+    };
+    peer.port = read_at(data + network_bytes)?;
+    Ok(peer)
 }

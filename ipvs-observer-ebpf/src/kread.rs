@@ -1,8 +1,8 @@
 //! The only place that reads kernel memory: a pointer type for each structure, an accessor for each member that is used.
 
-use core::{ffi::c_void, mem::transmute};
+use core::mem::transmute;
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user, generated};
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 use ipvs_observer_common::{Loss, ServerKey};
 
 use crate::globals::{forget, frozen};
@@ -50,7 +50,7 @@ const MAX_CPUS: u32 = 8192;
 /// `AF_INET` of `include/linux/socket.h`.
 pub(crate) const AF_INET: u16 = 2;
 /// `AF_INET6` of `include/linux/socket.h`.
-const AF_INET6: u16 = 10;
+pub(crate) const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP` of the uapi header `in.h`.
 pub(crate) const IPPROTO_TCP: u8 = 6;
 
@@ -220,32 +220,6 @@ pub(crate) struct Peer {
     /// In network order.
     pub(crate) port: u16,
     pub(crate) protocol: u16,
-}
-
-impl Peer {
-    /// Who sent the packet `skb`, to which no connection belongs; nobody is known of none.
-    #[inline(always)]
-    pub(crate) fn of_packet(skb: u64) -> Result<Self, Loss> {
-        let mut peer = Self::default();
-        if skb == 0 || frozen!(LAYOUT.skb.data.size) == 0 {
-            return Ok(peer);
-        }
-        let data: u64 = read(skb, frozen!(LAYOUT.skb.data.offset))?;
-        let start: [u8; 10] = read_at(data)?;
-        let network_bytes = if start[0] >> 4 == 4 {
-            peer.family = AF_INET;
-            peer.protocol = u16::from(start[9]);
-            peer.address[0] = read_at(data + 12)?;
-            u64::from(start[0] & 0xf) * 4
-        } else {
-            peer.family = AF_INET6;
-            peer.protocol = u16::from(start[6]);
-            peer.address = read_at(data + 8)?;
-            40
-        };
-        peer.port = read_at(data + network_bytes)?;
-        Ok(peer)
-    }
 }
 
 /// Of a client, with the port that it came to, as `struct ip_vs_conn` keeps it.
@@ -469,19 +443,7 @@ fn read_address(address: &mut [u8; 16], base: u64, offset: u32, family: u16) -> 
     let bytes = if family == AF_INET { 4 } else { 16 };
     // One way for both families, with a bound for the verifier, behind which the key has more to be written.
     let bytes = forget(bytes) & 0x1f;
-    // SAFETY: the place is as large as either number of bytes; the helper checks the address that it reads.
-    let status = unsafe {
-        generated::bpf_probe_read_kernel(
-            address.as_mut_ptr().cast(),
-            bytes as u32,
-            (base + u64::from(offset)) as *const c_void,
-        )
-    };
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(Loss::Unreadable)
-    }
+    read_start(address, bytes as u32, base + u64::from(offset), false)
 }
 
 #[inline(always)]
@@ -496,27 +458,26 @@ pub(crate) fn read_at<T>(address: u64) -> Result<T, Loss> {
     unsafe { bpf_probe_read_kernel(address as *const T) }.map_err(|_| Loss::Unreadable)
 }
 
-/// Reads `bytes` of what lies at `address`, no more than there is room for, to the start of `place`.
+/// Reads `bytes` of what lies at `address`, no more than there is room for, to the start of `place`: of the kernel, or of
+/// the process that runs.
 #[inline(always)]
 pub(crate) fn read_start<const N: usize>(
     place: &mut [u8; N],
     bytes: u32,
     address: u64,
+    is_of_process: bool,
 ) -> Result<(), Loss> {
-    // SAFETY: the place has room for as many, or the verifier refuses; the helper checks the address that it reads.
-    let status = unsafe {
-        generated::bpf_probe_read_kernel(place.as_mut_ptr().cast(), bytes, address as *const _)
+    let (to, from) = (place.as_mut_ptr().cast(), address as *const _);
+    let status = if is_of_process {
+        // SAFETY: the place has room for as many, or the verifier refuses; the helper checks the address that it reads.
+        unsafe { generated::bpf_probe_read_user(to, bytes, from) }
+    } else {
+        // SAFETY: as above.
+        unsafe { generated::bpf_probe_read_kernel(to, bytes, from) }
     };
     if status == 0 {
         Ok(())
     } else {
         Err(Loss::Unreadable)
     }
-}
-
-/// What lies at `address` in the process that runs.
-#[inline(always)]
-pub(crate) fn read_user<T>(address: u64) -> Result<T, Loss> {
-    // SAFETY: as of `read_at`.
-    unsafe { bpf_probe_read_user(address as *const T) }.map_err(|_| Loss::Unreadable)
 }

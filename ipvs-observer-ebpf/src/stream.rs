@@ -29,11 +29,10 @@ use self::{
 use crate::{
     connections::record_of,
     globals::frozen,
-    headers::packet_bytes,
+    headers::{packet_bytes, sender},
     kread::{
         Conn, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT, IP_VS_TCP_S_ESTABLISHED,
         IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_LAST_ACK, IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
-        Peer,
     },
     maps::{EVENTS, SERVER_KEYS, STREAM_COUNTS, TRACES},
     pairing::now_ns,
@@ -230,7 +229,7 @@ extern "C" fn send(conn: u64, skb: u64, slot: u32, what: u64, value_ns: u64) -> 
     let peer = if conn != 0 {
         Conn(conn).peer()
     } else {
-        Peer::of_packet(skb)
+        sender(skb)
     };
     let Ok(peer) = peer else {
         lose(StreamLoss::Unreadable);
