@@ -57,3 +57,13 @@ pub(crate) fn report(netns: &Netns, ivo: &str) -> Value {
     let report = schema::checked(SchemaOf::Report, &outcome.stdout[0]);
     report.expect("it is as the schema says")
 }
+
+/// The connections that a recording has so far; none while there is no whole window in it.
+#[track_caller]
+pub(crate) fn scheduled_so_far(netns: &Netns, ivo: &str) -> Option<u64> {
+    let arguments = ["report", ivo, "-o", "json"];
+    let outcome = agent::run(netns, Rights::Root, &arguments).expect("it runs");
+    let report = schema::checked(SchemaOf::Report, outcome.stdout.first()?);
+    let report = report.expect("it is as the schema says");
+    report["services"][0]["counters"]["scheduled"].as_u64()
+}

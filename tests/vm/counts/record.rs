@@ -8,7 +8,7 @@ use ipvs_observer_tests::{agent::BINARY, director::Lab, schema, services::Vip, t
 
 use crate::{
     fixture::{Balanced, attached_probes},
-    recorder::{Folder, recorder, report, run},
+    recorder::{Folder, recorder, report, run, scheduled_so_far},
 };
 
 const SESSIONS: u32 = 20;
@@ -63,13 +63,10 @@ fn a_recorder_that_is_killed_leaves_what_it_had_written() {
     let ivo = folder.file("run.ivo");
     let agent = recorder(netns, &folder, &["-i", "100ms", &ivo]);
     balanced.sessions(SESSIONS, 1);
-    let windows = || report(netns, &ivo);
     // It is read while it is being written, too.
     wait::until("all connections to be recorded", wait::PATIENCE, || {
-        let size = fs::metadata(&ivo)?.len();
-        let is_begun = size > 8_000;
-        let scheduled = is_begun.then(|| windows()["services"][0]["counters"]["scheduled"].clone());
-        Ok((scheduled == Some(SESSIONS.into())).then_some(()))
+        let scheduled = scheduled_so_far(netns, &ivo);
+        Ok((scheduled == Some(u64::from(SESSIONS))).then_some(()))
     })
     .expect("they are");
     agent.kill().expect("it is killed");

@@ -10,7 +10,7 @@ use rustix::{
 
 use crate::{
     fixture::Balanced,
-    recorder::{Folder, recorder, report},
+    recorder::{Folder, recorder, report, scheduled_so_far},
 };
 
 const SESSIONS: u32 = 5;
@@ -43,8 +43,7 @@ fn sigusr1_writes_the_ring_out_and_it_goes_on() {
     // The ring is read as it is written, so that what is asked for next is known to have something to tell.
     let segment = format!("{ivo}.ring/000000.ivo");
     wait::until("the sessions to be recorded", wait::PATIENCE, || {
-        let is_begun = fs::metadata(&segment)?.len() > 8_000;
-        let scheduled = is_begun.then(|| scheduled(&report(netns, &segment)));
+        let scheduled = scheduled_so_far(netns, &segment);
         Ok((scheduled == Some(u64::from(SESSIONS))).then_some(()))
     })
     .expect("they are");
