@@ -2,6 +2,11 @@
 //!
 //! Each is told twice, when it begins and when it is over, so that whoever finds a change can name those who were at it.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the reader takes differences of the low halves of counts; a command is an `int`"
+)]
+
 use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
     macros::{kprobe, kretprobe},
