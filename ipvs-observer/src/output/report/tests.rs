@@ -240,6 +240,20 @@ fn text_has_percentiles_outcomes_and_a_time_line() {
     }
 }
 
+#[test]
+fn texts_leave_out_what_the_programs_count_of_themselves() {
+    let (_, snapshots) = recorded(2);
+    let summary = summary(&snapshots);
+    let compared = text::compare(&Difference::new(&summary, &summary));
+    assert!(
+        compared.contains("scheduled 30 -> 30/s, established 30 -> 30/s\n"),
+        "{compared}"
+    );
+    for text in [text::encode(&summary), compared] {
+        assert!(!text.contains("record_"), "{text}");
+    }
+}
+
 /// One service with so many values of `connect` around a median.
 fn of(median_ns: u64, values: u64) -> Summary {
     let (_, snapshots) = recorded(1);

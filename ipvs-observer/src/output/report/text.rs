@@ -22,6 +22,9 @@ const LINES: usize = 12;
 /// Measures of a time line.
 const SHOWN: [Measure; 3] = [Measure::Connect, Measure::FirstByte, Measure::Duration];
 
+/// What the programs count of their own records, which says nothing of a director.
+const OWN: [Event; 2] = [Event::RecordMade, Event::RecordEnded];
+
 /// A recording.
 pub fn encode(summary: &Summary) -> String {
     let mut text = head(summary);
@@ -97,12 +100,12 @@ fn rows(
     if let Some(rate) = activity.scheduled_per_s(seconds) {
         outcomes.push(format!("{} connections/s", short(rate)));
     }
-    let events = Event::ALL
-        .into_iter()
-        .map(|event| (event.name(), activity.counters.get(event)));
-    let own = [Event::RecordMade.name(), Event::RecordEnded.name()];
-    let events = events.filter(|(name, number)| *number > 0 && !own.contains(name));
-    outcomes.extend(events.map(|(name, number)| format!("{name} {number}")));
+    for event in Event::ALL {
+        let number = activity.counters.get(event);
+        if number > 0 && !OWN.contains(&event) {
+            outcomes.push(format!("{} {number}", event.name()));
+        }
+    }
     line(text, &format!("     {}", outcomes.join(", ")));
     let shown: Vec<Measure> = measures(summary, service, activity).collect();
     if shown.is_empty() {
@@ -213,7 +216,9 @@ pub fn compare(difference: &Difference<'_>) -> String {
 }
 
 fn compare_row(text: &mut String, row: &Row) {
-    let events = row.events.iter().map(|(event, before, after)| {
+    let events = row.events.iter();
+    let events = events.filter(|(event, ..)| !OWN.contains(event));
+    let events = events.map(|(event, before, after)| {
         format!("{} {} -> {}/s", event.name(), short(*before), short(*after))
     });
     line(
