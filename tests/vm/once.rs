@@ -7,6 +7,6 @@ mod growth;
 mod log;
 mod options;
 mod record;
+mod recording;
 mod stream;
 mod text;
-mod text_files;

@@ -1,4 +1,8 @@
-//! `stream` and the pipe behind it: a reader that stops for a while, and one that goes away.
+//! `stream`, where the kernel makes no difference: which events come, how many, and the pipe behind it: a reader that stops
+//! for a while, and one that goes away.
+
+mod burst;
+mod filters;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},

@@ -5,8 +5,10 @@ use std::thread;
 
 use ipvs_observer_tests::services::Vip;
 
-use super::{SERVERS, last_words, stream};
-use crate::fixture::Balanced;
+use crate::{
+    counts::stream::{SERVERS, last_words, stream},
+    fixture::Balanced,
+};
 
 const CLIENTS: u32 = 4;
 
