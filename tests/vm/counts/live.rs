@@ -20,7 +20,7 @@ use ipvs_observer::{
     },
     kernel::Kernel,
     model::id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
-    probe::{LiveCounters, LiveProbes, LiveRequest},
+    probe::{LiveCounters, LiveProbes},
 };
 use ipvs_observer_tests::{director::Lab, ipvs_admin, services::Vip, wait};
 
@@ -129,7 +129,7 @@ impl Reader {
         let btf = Btf::parse(&images.base, images.ip_vs.as_deref())?;
         Ok(Self {
             ipvs: Ipvs::open()?,
-            probes: LiveProbes::start(&resolve(&btf), &LiveRequest::of(&kernel)?)?,
+            probes: LiveProbes::start(&resolve(&btf), kernel.process()?)?,
         })
     }
 
