@@ -160,6 +160,8 @@ pub struct Layout {
     pub service_stats: StatsLayout,
     /// `cnt` of `struct ip_vs_cpu_stats`: five times 8 bytes, in the order of [`crate::LiveEntry::counters`].
     pub cpu_counters: Field,
+    /// `pptrs` of `struct bpf_array`: of a per-CPU array's elements the per-CPU pointers, 8 bytes each.
+    pub bpf_array_pptrs: Field,
     /// Of `struct ip_vs_dest` and `struct ip_vs_service`.
     pub status: StatusLayout,
     /// `hdr_flags` of `struct ip_vs_iphdr`, 4 bytes.
@@ -174,8 +176,9 @@ pub struct Layout {
     pub reserved: u32,
 }
 
-const _: () =
-    assert!(size_of::<Layout>() == (15 + 7 + 6 + 2 + 3 + 5 + 5 + 2 + 4) * size_of::<Field>() + 8);
+const _: () = assert!(
+    size_of::<Layout>() == (15 + 7 + 6 + 2 + 3 + 5 + 1 + 5 + 2 + 4) * size_of::<Field>() + 8
+);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for this promise on types of globals")]

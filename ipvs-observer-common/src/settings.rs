@@ -16,8 +16,6 @@ pub struct Settings {
     pub pid_namespace_device: u64,
     /// Inode number of the agent's PID namespace.
     pub pid_namespace_inode: u64,
-    /// Address of the kernel's `__per_cpu_offset`; zero if it is not known.
-    pub per_cpu_offset: u64,
     /// Buckets of an octave are two to this power.
     pub grouping_bits: u32,
     /// Measures that have a histogram.
@@ -33,7 +31,7 @@ pub struct Settings {
 /// A measure that is off has no place.
 pub const OFF: u8 = u8::MAX;
 
-const _: () = assert!(size_of::<Settings>() == 4 * 4 + 3 * 8 + 4 * 4 + 16);
+const _: () = assert!(size_of::<Settings>() == 4 * 4 + 2 * 8 + 4 * 4 + 16);
 const _: () = assert!(crate::Measure::ALL.len() <= 16);
 
 #[cfg(feature = "user")]

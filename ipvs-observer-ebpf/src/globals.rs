@@ -63,6 +63,7 @@ pub(crate) static LAYOUT: Layout = Layout {
     dest_stats: UNSET_STATS,
     service_stats: UNSET_STATS,
     cpu_counters: UNSET,
+    bpf_array_pptrs: UNSET,
     status: StatusLayout {
         available: UNSET,
         flags: UNSET,
@@ -91,7 +92,6 @@ pub(crate) static SETTINGS: Settings = Settings {
     cpus: 0,
     pid_namespace_device: 0,
     pid_namespace_inode: 0,
-    per_cpu_offset: 0,
     grouping_bits: 0,
     measures: 0,
     buckets: 0,

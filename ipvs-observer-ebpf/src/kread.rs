@@ -1,11 +1,15 @@
 //! The only place that reads kernel memory: a pointer type for each structure, an accessor for each member that is used.
 
+mod per_cpu;
+
 use core::mem::transmute;
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 use ipvs_observer_common::{Loss, ServerKey};
 
 use crate::globals::{forget, frozen};
+
+pub(crate) use per_cpu::{CounterValues, live_counters};
 
 /// `IP_VS_CONN_F_SYNC` of the uapi header `ip_vs.h`: made by the sync daemon, which sets its state afterwards.
 pub(crate) const IP_VS_CONN_F_SYNC: u32 = 0x20;
@@ -43,9 +47,6 @@ const IP_VS_DEST_F_OVERLOAD: u32 = 0x2;
 
 /// Bound of the walk over the real servers of a service, for the verifier and for whoever waits.
 const MAX_DESTS: u32 = 64;
-
-/// Bound of the walk over CPUs, for the verifier: Debian's kernels are built for as many.
-const MAX_CPUS: u32 = 8192;
 
 /// `AF_INET` of `include/linux/socket.h`.
 pub(crate) const AF_INET: u16 = 2;
@@ -341,34 +342,6 @@ fn masked(mut words: [u32; 4], family: u16) -> [u8; 16] {
     }
     // SAFETY: both are sixteen bytes of any pattern.
     unsafe { transmute(words) }
-}
-
-/// Live counters: connections, packets in and out, bytes in and out.
-pub(crate) type CounterValues = [u64; 5];
-
-/// Sums the counters of the structure at `owner` over all CPUs, and takes away where they stood when they were zeroed.
-#[inline(always)]
-pub(crate) fn live_counters(owner: u64, cpustats: u32, zero: u32) -> Result<CounterValues, Loss> {
-    let cpustats: u64 = read(owner, cpustats)?;
-    let counters = cpustats + u64::from(frozen!(LAYOUT.cpu_counters.offset));
-    let offsets = frozen!(SETTINGS.per_cpu_offset);
-    let cpus = frozen!(SETTINGS.cpus);
-    let mut sum: CounterValues = [0; 5];
-    for cpu in 0..MAX_CPUS {
-        if cpu >= cpus {
-            break;
-        }
-        let offset: u64 = read_at(offsets + u64::from(cpu) * 8)?;
-        let values: CounterValues = read_at(counters.wrapping_add(offset))?;
-        for (sum, value) in sum.iter_mut().zip(values) {
-            *sum = sum.wrapping_add(value);
-        }
-    }
-    let zero: CounterValues = read(owner, zero)?;
-    for (sum, zero) in sum.iter_mut().zip(zero) {
-        *sum = sum.wrapping_sub(zero);
-    }
-    Ok(sum)
 }
 
 /// `struct ip_vs_service *`.

@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
     btf_maps::{self, ArrayOfMaps},
     macros::{btf_map, map},
-    maps::{Array, HashMap, LruHashMap, Queue, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
 use ipvs_observer_common::{
     Bucket, Coarse, Control, Counters, CpuBlock, Ended, Fine, LIVE_ENTRIES, LiveEntry, Medium,
@@ -100,6 +100,10 @@ pub(crate) static LIVE: Array<LiveEntry> = Array::with_max_entries(LIVE_ENTRIES,
 /// Entries ever written to [`LIVE`].
 #[map]
 pub(crate) static LIVE_WRITTEN: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Holds nothing: by where the kernel keeps its element on each CPU, `kread` finds what else is kept per CPU.
+#[map]
+pub(crate) static PER_CPU: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// Slots; written only while the agent itself reads the file of connections.
 #[map]

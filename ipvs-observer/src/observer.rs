@@ -33,7 +33,7 @@ use crate::{
         states::Sweep,
     },
     output::{Format, stdout::Stdout},
-    probe::{Entering, LiveRequest, LoadError, Probes, ProgramLog, Request},
+    probe::{Entering, LoadError, Probes, ProgramLog, Request},
     record::Recorder,
     recording::{Beginning, EventsAsked, Window},
     signals::{DumpSignal, Ending, Signals},
@@ -351,7 +351,7 @@ pub(crate) fn start_probes(
         connections: measuring.connections,
         configured,
         stream: stream.cloned(),
-        live: LiveRequest::of(kernel)?,
+        process: kernel.process()?,
         with_log: log::max_level() >= log::LevelFilter::Debug,
     };
     Ok(Probes::start(&resolved, &request)?)

@@ -3,6 +3,7 @@
 
 use std::{fs, time::Duration};
 
+use anyhow::{Context as _, Result};
 use ipvs_observer::cli::SchemaOf;
 use ipvs_observer_tests::{
     agent::{self, Agent, Rights},
@@ -14,6 +15,7 @@ use ipvs_observer_tests::{
     traffic::{self, Server},
     wait,
 };
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 
 /// Every measure of a connection that is on by default and seen under Masquerade.
@@ -186,4 +188,11 @@ pub(crate) fn probe_states(report: &Value) -> Vec<&str> {
     states.sort_unstable();
     states.dedup();
     states
+}
+
+/// Keeps the calling thread on one CPU.
+pub(crate) fn stay_on(cpu: usize) -> Result<()> {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    sched_setaffinity(None, &only).context("the guest has no such CPU")
 }

@@ -215,6 +215,13 @@ impl<'a> Btf<'a> {
         of.size_or_target
     }
 
+    /// The number of the type of an array's elements.
+    pub fn element(of: &Type<'_>) -> Option<u32> {
+        (of.kind == Kind::Array)
+            .then(|| word(of.trailer, 0))
+            .flatten()
+    }
+
     /// What remains of a type without typedefs and qualifiers.
     pub fn bare(&self, id: u32) -> Result<Type<'a>, BtfError> {
         let mut current = self.get(id)?;
@@ -248,7 +255,7 @@ impl<'a> Btf<'a> {
                 Kind::Array => {
                     let n = word(bare.trailer, 8).ok_or(BtfError::NoType(current))?;
                     elements = elements.checked_mul(n).ok_or(BtfError::Unsized(id))?;
-                    current = word(bare.trailer, 0).ok_or(BtfError::NoType(current))?;
+                    current = Self::element(&bare).ok_or(BtfError::NoType(current))?;
                     continue;
                 }
                 Kind::Fwd

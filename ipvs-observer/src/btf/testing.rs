@@ -138,7 +138,7 @@ impl Writer {
 pub(super) fn kernel(facts: &str) -> (Vec<u8>, Vec<u8>) {
     let structures = Facts::read(facts);
     let (core, ipvs): (Vec<_>, Vec<_>) = structures.into_iter().partition(|structure| {
-        !structure.is_copy && ["ns_common", "net", "sk_buff"].contains(&structure.name)
+        !structure.is_copy && ["bpf_array", "ns_common", "net", "sk_buff"].contains(&structure.name)
     });
 
     let mut base = Author::new(Writer::base());

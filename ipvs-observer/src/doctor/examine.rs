@@ -12,7 +12,7 @@ use crate::{
     error::{RunError, one_line},
     ipvs::{netlink::Ipvs, table::Table},
     kernel::{Capabilities, Capability, Kernel, Module},
-    probe::{LiveRequest, Survey, functions, planned_memory, survey, unexamined},
+    probe::{Survey, functions, planned_memory, survey, unexamined},
 };
 
 /// What cannot be seen is noted and passed over.
@@ -29,7 +29,7 @@ pub(super) fn examine(
     let perf_event_paranoid = kernel.perf_event_paranoid();
     let (types, resolved) = types(kernel);
     let survey = match &resolved {
-        Some(resolved) => probes(kernel, resolved, measuring, &mut unseen)?,
+        Some(resolved) => probes(kernel, resolved, measuring, &mut unseen),
         None => unexamined(),
     };
     let table = (ip_vs != Module::Absent)
@@ -117,7 +117,7 @@ fn probes(
     resolved: &Resolved,
     measuring: &Measuring,
     unseen: &mut Unseen,
-) -> Result<Survey, RunError> {
+) -> Survey {
     let names = functions();
     let present = seen("/proc/kallsyms", kernel.functions(&names), unseen);
     let traceable = seen(
@@ -125,9 +125,8 @@ fn probes(
         kernel.traceable(&names),
         unseen,
     );
-    let live = LiveRequest::of(kernel)?.per_cpu_offset.err();
     let refused = refused(&names, present.as_ref(), traceable.as_ref());
-    Ok(survey(resolved, &refused, live, &measuring.measures))
+    survey(resolved, &refused, &measuring.measures)
 }
 
 /// What the types do not tell: a function can have been inlined or renamed by the compiler, and the kernel puts no probe

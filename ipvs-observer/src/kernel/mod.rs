@@ -22,7 +22,6 @@ pub use capabilities::{Capabilities, Capability};
 pub use modules::Module;
 pub use namespaces::{FoundNamespaces, NetworkNamespace};
 pub use netns::NetnsError;
-pub use symbols::SymbolError;
 
 /// Where tracefs is mounted, by itself or by debugfs.
 const TRACEFS: [&str; 2] = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
@@ -113,11 +112,6 @@ impl Kernel {
             namespace_device: device,
             namespace_inode: metadata.ino(),
         })
-    }
-
-    /// The address of a symbol of the kernel.
-    pub fn symbol(&self, name: &'static str) -> Result<u64, SymbolError> {
-        symbols::find(&self.root.join("proc/kallsyms"), name)
     }
 
     /// Those of `names` that are functions of the kernel or of a module, inlined ones not among them.

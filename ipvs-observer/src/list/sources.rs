@@ -17,7 +17,7 @@ use crate::{
         filter::Selection,
         listing::{Listing, Source},
     },
-    probe::{LiveCounters, LiveProbes, LiveRequest},
+    probe::{LiveCounters, LiveProbes},
 };
 
 /// What was opened for one run.
@@ -207,8 +207,5 @@ fn start_live(kernel: &Kernel) -> Result<LiveProbes, RunError> {
     }
     let images = kernel.btf()?;
     let btf = Btf::parse(&images.base, images.ip_vs.as_deref())?;
-    Ok(LiveProbes::start(
-        &resolve(&btf),
-        &LiveRequest::of(kernel)?,
-    )?)
+    Ok(LiveProbes::start(&resolve(&btf), kernel.process()?)?)
 }

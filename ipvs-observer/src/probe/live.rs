@@ -10,17 +10,18 @@ use std::time::Duration;
 use ipvs_observer_common::{LIVE_ENTRIES, LiveEntry, maps};
 
 use super::{
-    LiveRequest, LoadError,
+    LoadError,
     decode::{family_number, server_id},
     load::Loaded,
     mapped::MappedArray,
     plan::{Occasions, Plan},
-    possible_cpus,
+    possible_cpus, request,
     sizes::{Limits, Sizes},
 };
 use crate::{
     btf::resolve::Resolved,
     ipvs::table::{Live, Traffic},
+    kernel::Process,
     model::id::{DestinationId, ServiceId},
 };
 
@@ -33,8 +34,8 @@ pub struct LiveProbes {
 }
 
 impl LiveProbes {
-    /// Loads and attaches them.
-    pub fn start(resolved: &Resolved, request: &LiveRequest) -> Result<Self, LoadError> {
+    /// Loads and attaches them for the dumps of `process`, which is the agent itself.
+    pub fn start(resolved: &Resolved, process: Process) -> Result<Self, LoadError> {
         // The object has all maps, of which only the log is used.
         let sizes = Sizes::choose(&Limits {
             memory_bytes: 0,
@@ -45,8 +46,7 @@ impl LiveProbes {
             stream_bytes: None,
         });
         let mut plan = Plan::live(resolved);
-        request.restrict(&mut plan);
-        let settings = request.settings(None, &sizes, &[]);
+        let settings = request::settings(process, None, &sizes, &[]);
         let mut loaded = Loaded::new(&resolved.layout, settings, &sizes, None, false)?;
         loaded.attach(&mut plan, Occasions::default());
         if !plan.has_live() {

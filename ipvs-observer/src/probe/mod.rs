@@ -58,7 +58,7 @@ use crate::{
 pub use self::{
     live::{LiveCounters, LiveProbes},
     log::ProgramLog,
-    request::{LiveRequest, Request},
+    request::Request,
     stream::{Events, Record},
     survey::{Outlook, ProbeOutlook, Survey, functions, planned_memory, survey, unexamined},
     sweep::Entering,
@@ -147,7 +147,6 @@ impl Probes {
         if let Some(wanted) = &request.stream {
             plan.add_stream(resolved, wanted.config);
         }
-        request.live.restrict(&mut plan);
         let measures = plan.measures(&request.measures);
         let sizes = Sizes::choose(&Limits {
             memory_bytes: request.memory_bytes,
@@ -157,7 +156,7 @@ impl Probes {
             configured: request.configured,
             stream_bytes: request.stream.as_ref().map(|wanted| wanted.buffer_bytes),
         });
-        let settings = request.live.settings(request.netns, &sizes, &measures);
+        let settings = request::settings(request.process, request.netns, &sizes, &measures);
         let mut loaded = Loaded::new(
             &resolved.layout,
             settings,

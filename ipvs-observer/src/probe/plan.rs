@@ -377,7 +377,7 @@ impl Plan {
     }
 
     /// Gives up on live counters, of which one probe without the other gives half.
-    pub(super) fn refuse_live(&mut self, reason: &str) {
+    fn refuse_live(&mut self, reason: &str) {
         self.probes.retain(|probe| !LIVE.contains(probe));
         self.no_live.get_or_insert_with(|| reason.to_owned());
     }

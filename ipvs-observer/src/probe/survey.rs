@@ -68,12 +68,10 @@ pub fn unexamined() -> Survey {
     }
 }
 
-/// The probes of the kernel of `resolved`, of whose functions it refuses some for other reasons; `live` is what speaks
-/// against live counters.
+/// The probes of the kernel of `resolved`, of whose functions it refuses some for other reasons.
 pub fn survey(
     resolved: &Resolved,
     refused: &BTreeMap<&'static str, String>,
-    live: Option<String>,
     wanted: &[Measure],
 ) -> Survey {
     let mut plan = Plan::full(resolved, wanted);
@@ -81,9 +79,6 @@ pub fn survey(
         if let Some(reason) = refused.get(probe.function) {
             plan.refuse(probe, reason.clone());
         }
-    }
-    if let Some(reason) = live {
-        plan.refuse_live(&reason);
     }
     Survey {
         probes: plan::wanted(wanted, resolved)
@@ -164,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_kernel_where_all_fits_gives_all_that_is_wanted() {
-        let survey = survey(&resolved(), &BTreeMap::new(), None, &WANTED);
+        let survey = survey(&resolved(), &BTreeMap::new(), &WANTED);
         assert_eq!(survey.measures.as_deref(), Some(&WANTED[..]));
         assert_eq!(survey.no_live, None);
         let all = survey.probes.iter();
@@ -185,7 +180,7 @@ mod tests {
     #[test]
     fn a_function_that_cannot_be_traced_takes_its_measures_with_it() {
         let refused = BTreeMap::from([("ip_vs_schedule", "inlined".to_owned())]);
-        let survey = survey(&resolved(), &refused, None, &WANTED);
+        let survey = survey(&resolved(), &refused, &WANTED);
         assert_eq!(survey.measures.as_deref(), Some(&[Measure::Connect][..]));
         for name in ["ip_vs_schedule", "ip_vs_schedule_return"] {
             let expected = Outlook::Refused("inlined".to_owned());
@@ -194,26 +189,29 @@ mod tests {
     }
 
     #[test]
-    fn what_btf_refuses_and_what_speaks_against_live_counters_is_told_with_its_reason() {
+    fn what_btf_refuses_is_told_with_its_reason() {
         let mut resolved = resolved();
-        let refusal = Refusal::NoFunction("sctp_state_transition");
-        resolved
-            .functions
-            .insert("sctp_state_transition", Err(refusal));
-        let survey = survey(
-            &resolved,
-            &BTreeMap::new(),
-            Some("hidden".to_owned()),
-            &WANTED,
-        );
+        for (function, refusal) in [
+            (
+                "sctp_state_transition",
+                Refusal::NoFunction("sctp_state_transition"),
+            ),
+            ("ip_vs_genl_fill_dest", Refusal::NoStructure("bpf_array")),
+        ] {
+            resolved.functions.insert(function, Err(refusal));
+        }
+        let survey = survey(&resolved, &BTreeMap::new(), &WANTED);
         let reason = "this kernel has no function sctp_state_transition".to_owned();
         assert_eq!(
             *outlook(&survey, "sctp_state_transition"),
             Outlook::Refused(reason)
         );
-        let hidden = Outlook::Refused("hidden".to_owned());
-        assert_eq!(*outlook(&survey, "ip_vs_genl_fill_dest"), hidden);
-        assert_eq!(survey.no_live.as_deref(), Some("hidden"));
+        let reason = "ip_vs_genl_fill_dest: this kernel has no struct bpf_array".to_owned();
+        for function in ["ip_vs_genl_fill_service", "ip_vs_genl_fill_dest"] {
+            let expected = Outlook::Refused(reason.clone());
+            assert_eq!(*outlook(&survey, function), expected, "{function}");
+        }
+        assert_eq!(survey.no_live, Some(reason));
     }
 
     #[test]

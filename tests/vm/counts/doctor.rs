@@ -82,6 +82,8 @@ fn a_user_without_privileges_is_told_which_are_missing_and_sees_the_rest() {
     }
     assert_eq!(report["table"], json!({"services": 1, "servers": SERVERS}));
     assert_eq!(report["types"]["state"], "complete");
+    // They take no privilege of their own.
+    assert_eq!(report["no_live_counters"], Value::Null);
     // Only root may see what can be traced.
     let unseen: Vec<_> = texts(&report["unseen"]).collect();
     assert!(

@@ -20,12 +20,16 @@ use ipvs_observer::{
     },
     kernel::Kernel,
     model::id::{DestinationId, ForwardingMethod, Protocol, ServiceId},
-    probe::{LiveCounters, LiveProbes, LiveRequest},
+    probe::{LiveCounters, LiveProbes},
 };
 use ipvs_observer_tests::{director::Lab, ipvs_admin, services::Vip, wait};
 
+use crate::fixture::stay_on;
+
 const PORT: u16 = 53;
 const SERVERS: usize = 2;
+/// Of the guest.
+const CPUS: usize = 2;
 /// Between two readings: twenty of them for each copy that the kernel makes.
 const INTERVAL: Duration = Duration::from_millis(100);
 const READINGS: usize = 50;
@@ -88,6 +92,31 @@ fn counters_that_are_zeroed_are_zero_at_once() {
     }
 }
 
+#[cfg_attr(feature = "vm", test)]
+fn what_each_cpu_has_counted_is_summed() {
+    let lab = Lab::new(2).expect("the lab is built");
+    let sender = Sender::new(&lab).expect("the service is set up");
+    for cpu in 0..CPUS {
+        let send = || {
+            stay_on(cpu)?;
+            sender.send(10, Duration::ZERO)
+        };
+        lab.client().run(send).expect("every datagram is answered");
+    }
+    let (live, counted) = lab
+        .director()
+        .run(|| Ok((Reader::new()?.live()?, Kernel::at("/").stats_per_cpu()?)))
+        .expect("both are read");
+    let by_cpu: Vec<_> = counted.cpus.iter().map(|cpu| cpu.traffic).collect();
+    assert!(
+        by_cpu.iter().take(CPUS).all(|cpu| cpu.in_packets > 0),
+        "{by_cpu:?}"
+    );
+    assert_eq!(counted.live().in_packets, 20);
+    let stats = stats(service(&live).stats);
+    assert_eq!(stats.traffic, counted.live());
+}
+
 /// Sends and reads side by side; gives what the kernel's own copy says in the end.
 fn observe(lab: &Lab) -> u64 {
     let sender = Sender::new(lab).expect("the service is set up");
@@ -129,7 +158,7 @@ impl Reader {
         let btf = Btf::parse(&images.base, images.ip_vs.as_deref())?;
         Ok(Self {
             ipvs: Ipvs::open()?,
-            probes: LiveProbes::start(&resolve(&btf), &LiveRequest::of(&kernel)?)?,
+            probes: LiveProbes::start(&resolve(&btf), kernel.process()?)?,
         })
     }
 

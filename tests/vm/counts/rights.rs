@@ -81,10 +81,12 @@ fn a_user_measures_everything(capabilities: CapabilitySet) {
     let outcome = agent.stop().expect("the agent ends");
     assert_eq!(outcome.stderr, "", "it has nothing to complain about");
     assert_measured(&outcome, vip);
-    let coverage = outcome
-        .summary()
-        .and_then(|summary| summary.total_coverage())
-        .expect("the coverage is stated");
+    let summary = outcome.summary().expect("the run is summed up");
+    let attached = summary.probes().expect("they are listed");
+    for live in ["ip_vs_genl_fill_service", "ip_vs_genl_fill_dest"] {
+        assert!(attached.contains(&live), "not {live}: {attached:?}");
+    }
+    let coverage = summary.total_coverage().expect("the coverage is stated");
     let expected = Coverage {
         hits: packets.total(),
         packets: packets.total(),

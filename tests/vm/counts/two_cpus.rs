@@ -8,13 +8,12 @@ use ipvs_observer_tests::{
     services::Vip,
     traffic::{REQUEST, STUCK, await_response, close},
 };
-use rustix::{
-    io::Errno,
-    thread::{CpuSet, sched_setaffinity},
-};
+use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
-use crate::fixture::{Balanced, MEASURES, agent, assert_latency_count, assert_total, summary};
+use crate::fixture::{
+    Balanced, MEASURES, agent, assert_latency_count, assert_total, stay_on, summary,
+};
 
 const VIP: Vip = Vip::V4;
 const CONNECTIONS: u32 = 200;
@@ -76,10 +75,4 @@ fn send(socket: &Socket) -> Result<()> {
             Err(error) => anyhow::bail!("cannot send a request: {error:?}"),
         }
     }
-}
-
-fn stay_on(cpu: usize) -> Result<()> {
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    sched_setaffinity(None, &only).context("the guest has no such CPU")
 }

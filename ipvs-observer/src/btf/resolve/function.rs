@@ -174,6 +174,7 @@ pub(super) const FUNCTIONS: [Function; 34] = [
             Structure::Service,
             Structure::ServiceStats,
             Structure::CpuStats,
+            Structure::BpfArray,
         ],
     },
     Function {
@@ -181,7 +182,12 @@ pub(super) const FUNCTIONS: [Function; 34] = [
         parameters: &[(1, "dest", Shape::Pointer("ip_vs_dest"))],
         returns: Some(U32),
         may_have_iph_len: false,
-        reads: &[Structure::Dest, Structure::DestStats, Structure::CpuStats],
+        reads: &[
+            Structure::Dest,
+            Structure::DestStats,
+            Structure::CpuStats,
+            Structure::BpfArray,
+        ],
     },
     icmp("ip_vs_nat_icmp"),
     icmp("ip_vs_nat_icmp_v6"),

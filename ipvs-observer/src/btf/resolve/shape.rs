@@ -17,6 +17,8 @@ pub(super) enum Shape {
     Anything,
     /// An address, whatever is there.
     Address,
+    /// An array of addresses, whatever is there; its length is not asked for.
+    Addresses,
     /// An integer of 64 bits, or a structure around one as `u64_stats_t` is.
     Counter,
     /// A structure or union of this name; its size is not asked for.
@@ -39,6 +41,10 @@ impl Shape {
             Self::Bytes => pointee(btf, &bare).is_some_and(|target| target.kind == Kind::Int),
             Self::Anything => bare.kind == Kind::Ptr && Btf::target(&bare) == 0,
             Self::Address => bare.kind == Kind::Ptr,
+            Self::Addresses => match Btf::element(&bare) {
+                Some(element) => btf.bare(element)?.kind == Kind::Ptr,
+                None => false,
+            },
             Self::Counter => matches!(bare.kind, Kind::Int | Kind::Struct) && btf.size(id)? == 8,
             Self::Record(name) => bare.kind != Kind::Fwd && is_record(btf, &bare, name),
         })
@@ -56,6 +62,7 @@ impl Shape {
             Self::Bytes => "a pointer to bytes".to_owned(),
             Self::Anything => "a pointer to anything".to_owned(),
             Self::Address => "a pointer".to_owned(),
+            Self::Addresses => "an array of pointers".to_owned(),
             Self::Counter => "a counter of 64 bits".to_owned(),
             Self::Record(name) => name.to_owned(),
         }

@@ -24,6 +24,8 @@ pub(super) enum Structure {
     /// The counters of [`Structure::Service`].
     ServiceStats,
     CpuStats,
+    /// A map, which tells where things are that are kept per CPU.
+    BpfArray,
     /// What says whether a [`Structure::Dest`] can be given a packet.
     DestStatus,
     /// The list of the destinations of a [`Structure::Service`].
@@ -37,7 +39,7 @@ pub(super) enum Structure {
 }
 
 impl Structure {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Conn,
         Self::Dest,
         Self::Service,
@@ -47,6 +49,7 @@ impl Structure {
         Self::DestStats,
         Self::ServiceStats,
         Self::CpuStats,
+        Self::BpfArray,
         Self::DestStatus,
         Self::ServiceList,
         Self::IpHeader,
@@ -61,6 +64,7 @@ impl Structure {
             Self::Dest | Self::DestStats | Self::DestStatus => "ip_vs_dest",
             Self::Service | Self::ServiceStats | Self::ServiceList => "ip_vs_service",
             Self::CpuStats => "ip_vs_cpu_stats",
+            Self::BpfArray => "bpf_array",
             Self::NetnsIpvs => "netns_ipvs",
             Self::Net => "net",
             Self::Skb | Self::SkbSender => "sk_buff",
@@ -151,6 +155,9 @@ impl Reader<'_> {
                     "cnt.inbytes",
                     "cnt.outbytes",
                 ])?;
+            }
+            Structure::BpfArray => {
+                layout.bpf_array_pptrs = self.member("pptrs", Shape::Addresses)?;
             }
             Structure::DestStatus => self.status(&mut layout.status)?,
             Structure::ServiceList => {

@@ -237,24 +237,37 @@ fn live_counters_lie_where_each_kernel_has_them() {
         cpustats: at(cpustats, 8),
         zero: at(zero, 40),
     };
-    for (facts, dest, service) in [
-        (V6_1, stats(88 + 176, 88 + 192), stats(112 + 176, 112 + 192)),
+    for (facts, dest, service, pptrs) in [
+        (
+            V6_1,
+            stats(88 + 176, 88 + 192),
+            stats(112 + 176, 112 + 192),
+            272,
+        ),
         (
             V6_12,
             stats(88 + 184, 88 + 200),
             stats(112 + 184, 112 + 200),
+            264,
         ),
         (
             V6_18,
             stats(80 + 184, 80 + 200),
             stats(112 + 184, 112 + 200),
+            304,
         ),
-        (V7_2, stats(88 + 184, 88 + 200), stats(96 + 184, 96 + 200)),
+        (
+            V7_2,
+            stats(88 + 184, 88 + 200),
+            stats(96 + 184, 96 + 200),
+            304,
+        ),
     ] {
         let layout = resolve_facts(facts).layout;
         assert_eq!(layout.dest_stats, dest);
         assert_eq!(layout.service_stats, service);
         assert_eq!(layout.cpu_counters, at(0, 40));
+        assert_eq!(layout.bpf_array_pptrs, at(pptrs, 0));
     }
 }
 

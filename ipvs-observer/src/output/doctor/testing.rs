@@ -83,7 +83,7 @@ pub(crate) fn refused() -> Report {
     let reason = "this kernel does not let it be traced".to_owned();
     report.survey.probes = probes(&Outlook::Refused(reason));
     report.survey.measures = Some(vec![Measure::Connect]);
-    report.survey.no_live = Some("the kernel hides the addresses of its symbols".to_owned());
+    report.survey.no_live = Some("this kernel does not let them be read".to_owned());
     report.memory = testing::memory();
     report
 }

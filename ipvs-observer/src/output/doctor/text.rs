@@ -92,7 +92,7 @@ impl Page {
             Types::KernelOnly => self.line(
                 MISSING,
                 "BTF",
-                "none of ip_vs; boot a kernel from 5.16 on, built with CONFIG_DEBUG_INFO_BTF_MODULES",
+                "none of ip_vs; boot a kernel from 5.18 on, built with CONFIG_DEBUG_INFO_BTF_MODULES",
             ),
             Types::Unreadable(reason) => self.line(MISSING, "BTF", reason),
         }

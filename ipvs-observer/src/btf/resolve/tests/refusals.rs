@@ -25,6 +25,31 @@ fn counters_in_another_order_refuse_live_counters_and_nothing_else() {
 }
 
 #[test]
+fn maps_that_are_kept_otherwise_refuse_live_counters_and_nothing_else() {
+    let pptrs = "  264 pptrs : void *[0] (0)";
+    for (broken, reason) in [
+        (
+            "  264 pptrs : int[0] (0)",
+            "pptrs of struct bpf_array is a nameless Array in this kernel, not an array of pointers",
+        ),
+        (
+            "  264 pptrs : void * (8)",
+            "pptrs of struct bpf_array is a pointer to anything in this kernel, not an array of pointers",
+        ),
+        ("", "struct bpf_array of this kernel has no member pptrs"),
+    ] {
+        assert!(V6_12.contains(pptrs));
+        let resolved = resolve_facts(&V6_12.replace(pptrs, broken));
+        for function in ["ip_vs_genl_fill_dest", "ip_vs_genl_fill_service"] {
+            let refusal = resolved.functions[function].clone().unwrap_err();
+            assert_eq!(refusal.to_string(), reason);
+        }
+        assert_eq!(resolved.functions["ip_vs_schedule"], Ok(()));
+        assert_eq!(resolved.functions["tcp_state_transition"], Ok(()));
+    }
+}
+
+#[test]
 fn a_missing_member_refuses_what_needs_its_structure_and_nothing_else() {
     let facts = V6_12.replace("  112 len : unsigned int (4)\n", "");
     let resolved = resolve_facts(&facts);
