@@ -72,21 +72,6 @@ fn a_drop_that_the_tracepoint_tells_begins_where_the_packet_was_freed() {
 }
 
 #[cfg_attr(feature = "vm", test)]
-fn a_drop_that_an_entry_tells_begins_with_that_function() {
-    let vip = Vip::V4;
-    let scene = Silent::new(vip, 1);
-    scene.set_sysctl("expire_nodest_conn", "1");
-    let agent = stream_of(&scene, &["--events", "dropped"]);
-    let clients = scene.clients(CLIENTS);
-    scene.lab.quiesce().expect("the director becomes idle");
-    scene.remove(vip.server_address(1));
-    for client in &clients {
-        client.send(b"?").expect("it is sent");
-    }
-    assert_stacks(&end(&scene.lab, agent), "dropped", "ip_vs_conn_expire_now");
-}
-
-#[cfg_attr(feature = "vm", test)]
 fn a_slow_schedule_has_the_stack_of_who_asked_for_it() {
     let scene = Silent::new(Vip::V4, 1);
     let agent = stream_of(
