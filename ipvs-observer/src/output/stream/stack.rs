@@ -8,9 +8,9 @@ use super::Stack;
 /// A member of an object; names of symbols need no escapes (see `Symbols`).
 pub(super) fn json(stack: Stack<'_>, out: &mut Vec<u8>) {
     let mut separator = &b",\"stack\":[\""[..];
-    for &address in stack.frames {
+    for (index, &address) in stack.frames.iter().enumerate() {
         out.extend_from_slice(separator);
-        frame(stack, address, out);
+        frame(stack, index, address, out);
         separator = b"\",\"";
     }
     out.extend_from_slice(b"\"]");
@@ -18,20 +18,24 @@ pub(super) fn json(stack: Stack<'_>, out: &mut Vec<u8>) {
 
 /// Indented lines.
 pub(super) fn text(stack: Stack<'_>, out: &mut Vec<u8>) {
-    for &address in stack.frames {
+    for (index, &address) in stack.frames.iter().enumerate() {
         out.extend_from_slice(b"    ");
-        frame(stack, address, out);
+        frame(stack, index, address, out);
         out.push(b'\n');
     }
 }
 
-fn frame(stack: Stack<'_>, address: u64, out: &mut Vec<u8>) {
+/// All but the innermost are where a call returns to: behind the last byte of a function, if it ends with a call that never
+/// does. The byte before is in the function that called.
+fn frame(stack: Stack<'_>, index: usize, address: u64, out: &mut Vec<u8>) {
+    let before = u64::from(index != 0);
     // Writing into memory does not fail.
-    let Some(symbol) = stack.symbols.find(address) else {
+    let Some(symbol) = stack.symbols.find(address.saturating_sub(before)) else {
         drop(write!(out, "{address:#x}"));
         return;
     };
-    drop(write!(out, "{}+{:#x}", symbol.name, symbol.offset));
+    let offset = symbol.offset + before;
+    drop(write!(out, "{}+{offset:#x}", symbol.name));
     if let Some(module) = symbol.module {
         drop(write!(out, " [{module}]"));
     }

@@ -153,10 +153,15 @@ fn a_slow_stage_is_told_with_what_it_took() {
     assert!(text.ends_with("  connect 1.25ms\n"), "{text}");
 }
 
-/// In a module, in the kernel, and nowhere.
+/// In a module, in the kernel, behind a function's last call, and nowhere.
 fn stack(symbols: &Symbols) -> Stack<'_> {
     Stack {
-        frames: &[0xffff_ffff_c0a0_1234, 0xffff_ffff_8100_2010, 0x1000],
+        frames: &[
+            0xffff_ffff_c0a0_1000,
+            0xffff_ffff_8100_2010,
+            0xffff_ffff_8100_2000,
+            0x1000,
+        ],
         symbols,
     }
 }
@@ -173,7 +178,8 @@ fn a_stack_is_told_from_the_innermost_function_on() {
     assert!(
         json.ends_with(concat!(
             r#""reason":"no_connection","#,
-            r#""stack":["ip_vs_in_hook+0x234 [ip_vs]","nf_hook_slow+0x10","0x1000"]}"#,
+            r#""stack":["ip_vs_in_hook+0x0 [ip_vs]","nf_hook_slow+0x10","#,
+            r#""ip_local_deliver+0x1000","0x1000"]}"#,
             "\n"
         )),
         "{json}"
@@ -182,7 +188,12 @@ fn a_stack_is_told_from_the_innermost_function_on() {
     let (_, below) = text.split_once('\n').unwrap();
     assert_eq!(
         below,
-        "    ip_vs_in_hook+0x234 [ip_vs]\n    nf_hook_slow+0x10\n    0x1000\n"
+        concat!(
+            "    ip_vs_in_hook+0x0 [ip_vs]\n",
+            "    nf_hook_slow+0x10\n",
+            "    ip_local_deliver+0x1000\n",
+            "    0x1000\n"
+        )
     );
 }
 
