@@ -37,7 +37,8 @@ pub use live::{LIVE_ENTRIES, LiveEntry};
 pub use measure::Measure;
 pub use settings::{OFF, Settings};
 pub use stream::{
-    ClientPrefix, Ending, EventKind, PATTERNS, Pattern, STAGES, StreamCounts, StreamEvent,
-    StreamLoss, StreamSettings, Trace, protocol_bit, sample_hash,
+    ClientPrefix, Ending, EventKind, KernelStack, PATTERNS, Pattern, STACK_FRAMES, STAGES,
+    StackedEvent, StreamCounts, StreamEvent, StreamLoss, StreamSettings, Trace, protocol_bit,
+    sample_hash,
 };
 pub use sweep::{SYN_RECV, Swept, TCP_STATE_NAMES, TCP_STATES};

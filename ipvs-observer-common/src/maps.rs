@@ -36,6 +36,8 @@ pub const EVENTS: &str = "EVENTS";
 pub const TRACES: &str = "TRACES";
 /// [`crate::StreamCounts`] of each CPU, mapped by the agent.
 pub const STREAM_COUNTS: &str = "STREAM_COUNTS";
+/// Two [`crate::KernelStack`]s of each CPU that may run, on their way into events: of probes, and of the tracepoint.
+pub const STACKS: &str = "STACKS";
 /// The global with the [`crate::StreamSettings`].
 pub const STREAM: &str = "STREAM";
 /// The global with the [`crate::Settings`].

@@ -174,6 +174,35 @@ impl StreamEvent {
 const _: () = assert!(size_of::<Trace>() == (7 + STAGES) * 8);
 const _: () = assert!(size_of::<StreamEvent>() == 16 + 112 + 24 + 16 + 52 + 12 + 8);
 
+/// Functions of a kernel stack that an event can have; what is further out is cut off.
+pub const STACK_FRAMES: usize = 48;
+
+/// The kernel stack of an event, taken where it happened.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelStack {
+    /// Addresses of code, innermost first.
+    pub frames: [u64; STACK_FRAMES],
+    /// Bytes of them that are known; 0 if the kernel gave none.
+    pub bytes: u64,
+    /// Among them the innermost that is not the work of a tracepoint; 0 for a probe, whose stack has no others.
+    pub from: u64,
+}
+
+/// One record of the ring buffer while stacks are asked for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackedEvent {
+    /// As without.
+    pub event: StreamEvent,
+    /// Where it happened.
+    pub stack: KernelStack,
+}
+
+const _: () = assert!(size_of::<KernelStack>() == (STACK_FRAMES + 2) * 8);
+const _: () =
+    assert!(size_of::<StackedEvent>() == size_of::<StreamEvent>() + size_of::<KernelStack>());
+
 /// A prefix of client addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -238,6 +267,10 @@ pub struct StreamSettings {
     pub services: u32,
     /// See there.
     pub servers: u32,
+    /// Whether the kernel stack is wanted, where an event can have one.
+    pub stacks: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
     /// Clients, one of which is wanted.
     pub client: [ClientPrefix; PATTERNS],
     /// Family of each.
@@ -249,7 +282,7 @@ pub struct StreamSettings {
 }
 
 const _: () = assert!(
-    size_of::<StreamSettings>() == (STAGES + 1) * 8 + 8 * 4 + PATTERNS * (32 + 2 + 28 + 28)
+    size_of::<StreamSettings>() == (STAGES + 1) * 8 + 10 * 4 + PATTERNS * (32 + 2 + 28 + 28)
 );
 
 /// The bit of a protocol in [`StreamSettings::protocols`].
@@ -275,6 +308,8 @@ pub struct StreamCounts {
     pub lost: [u64; StreamLoss::ALL.len()],
     /// Connections without room for a [`Trace`], whose events lack it.
     pub untraced: u64,
+    /// Events whose kernel stack was asked for and could not be taken.
+    pub stackless: u64,
     /// The connection of the newest packet, for what drops it.
     pub conn: u64,
 }

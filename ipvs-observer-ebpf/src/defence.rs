@@ -70,5 +70,5 @@ fn try_outcome(ctx: &RetProbeContext) -> Result<(), Loss> {
     if ctx.ret::<u32>() != 0 {
         return Ok(());
     }
-    count_for_service(Service(service), skb, Event::Defence)
+    count_for_service(ctx, Service(service), skb, Event::Defence)
 }

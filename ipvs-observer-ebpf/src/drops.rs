@@ -36,7 +36,7 @@ fn try_expire_now(ctx: &ProbeContext) -> Result<(), Loss> {
     } else {
         Event::DestinationUnavailable
     };
-    count_for_connection(conn, event)
+    count_for_connection(ctx, conn, event)
 }
 
 /// Whether this is a thread that takes connections over from another director, which replaces those that differ.
@@ -80,7 +80,7 @@ fn try_unavailable_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     if packet.is_icmp()? || begins_anew(conn, packet)? {
         return Ok(());
     }
-    count_for_connection(conn, Event::DestinationUnavailable)
+    count_for_connection(ctx, conn, Event::DestinationUnavailable)
 }
 
 /// Whether the packet is a SYN for which IPVS gives up the old connection and makes one to another real server.
@@ -98,10 +98,12 @@ fn begins_anew(conn: Conn, packet: Packet) -> Result<bool, Loss> {
 /// no loss.
 #[raw_tracepoint(tracepoint = "kfree_skb")]
 fn kfree_skb(ctx: RawTracePointContext) -> i32 {
+    let location = ctx.arg(1);
     if let Some(slot) = take_newest(ctx.arg(0))
-        && is_of_ip_vs(ctx.arg(1))
+        && is_of_ip_vs(location)
     {
-        stream::dropped(stream::newest_conn(), 0, slot, Event::Unroutable);
+        let conn = stream::newest_conn();
+        stream::dropped_from(&ctx, location, conn, 0, slot, Event::Unroutable);
         let _ = count(slot, Event::Unroutable);
     }
     0

@@ -121,6 +121,8 @@ pub(crate) static STREAM: StreamSettings = StreamSettings {
     clients: 0,
     services: 0,
     servers: 0,
+    stacks: 0,
+    reserved: 0,
     client: [ClientPrefix {
         address: [0; 4],
         mask: [0; 4],

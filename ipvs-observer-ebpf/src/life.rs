@@ -1,6 +1,7 @@
 //! The life of a connection's record: made with the connection, taken away with it.
 
 use aya_ebpf::{
+    EbpfContext,
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
@@ -57,7 +58,7 @@ fn try_conn_new(ctx: &RetProbeContext) -> Result<(), Loss> {
     if flags & IP_VS_CONN_F_SYNC != 0 && flags & IP_VS_CONN_F_TEMPLATE != 0 {
         return Ok(());
     }
-    count_for_connection(conn, other)
+    count_for_connection(ctx, conn, other)
 }
 
 /// Takes away what a missed end has left at the address of a connection that gets no record now.
@@ -179,12 +180,16 @@ pub(crate) fn slot_of_connection(conn: Conn) -> Option<u32> {
     }
 }
 
-/// Counts `event` for the server that `conn` goes to.
+/// Counts `event`, which the program of `ctx` has seen, for the server that `conn` goes to.
 #[inline(always)]
-pub(crate) fn count_for_connection(conn: Conn, event: Event) -> Result<(), Loss> {
+pub(crate) fn count_for_connection(
+    ctx: &impl EbpfContext,
+    conn: Conn,
+    event: Event,
+) -> Result<(), Loss> {
     match slot_of_connection(conn) {
         Some(slot) => {
-            stream::dropped(conn.0, 0, slot, event);
+            stream::dropped(ctx, conn.0, 0, slot, event);
             count(slot, event)
         }
         None => Ok(()),

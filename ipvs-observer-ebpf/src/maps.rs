@@ -10,7 +10,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
 use ipvs_observer_common::{
-    Bucket, Coarse, Control, Counters, CpuBlock, Ended, Fine, LIVE_ENTRIES, LiveEntry, Medium,
+    Bucket, Coarse, Control, Counters, CpuBlock, Ended, Fine, KernelStack, LIVE_ENTRIES, LiveEntry, Medium,
     ServerKey, StreamCounts, Swept, Trace,
     maps::{ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES, MAX_CHUNKS, STREAM_ENTRY_BYTES},
 };
@@ -120,6 +120,10 @@ pub(crate) static TRACES: HashMap<u64, Trace> = HashMap::with_max_entries(1, 0);
 /// CPUs that may run.
 #[map]
 pub(crate) static STREAM_COUNTS: Array<StreamCounts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Two of each CPU that may run; one element unless stacks are asked for.
+#[map]
+pub(crate) static STACKS: Array<KernelStack> = Array::with_max_entries(1, 0);
 
 /// Written where a connection ends, read by packets that have none.
 #[map]

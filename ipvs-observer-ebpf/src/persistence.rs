@@ -35,5 +35,5 @@ fn try_check_template_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     } else {
         Event::PersistenceHit
     };
-    count_for_connection(Conn(template), event)
+    count_for_connection(ctx, Conn(template), event)
 }

@@ -34,32 +34,38 @@ fn try_schedule_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     let conn = Conn(ctx.ret());
     let entry = leave(ctx);
     if conn.0 == 0 {
-        return not_scheduled(entry?);
+        return not_scheduled(ctx, entry?);
     }
     let Some(slot) = slot_of_connection(conn) else {
         return Ok(());
     };
     count(slot, Event::Scheduled)?;
     let took_ns = now_ns() - entry?.at_ns;
-    stream::stage(conn, slot, Measure::Schedule, took_ns);
+    stream::scheduled(ctx, conn, slot, took_ns);
     observe(slot, Measure::Schedule, took_ns)
 }
 
 /// Without a connection the caller drops the packet at once if `ignored` is negative; else `ip_vs_leave` decides.
-fn not_scheduled(entry: Entry) -> Result<(), Loss> {
+fn not_scheduled(ctx: &RetProbeContext, entry: Entry) -> Result<(), Loss> {
     let [service, ignored] = entry.kept;
     let ignored: i32 = read_at(ignored)?;
     if ignored >= 0 {
         return Ok(());
     }
-    count_for_service(Service(service), entry.packet(), Event::NoConnection)
+    count_for_service(ctx, Service(service), entry.packet(), Event::NoConnection)
 }
 
-/// Counts for `service` itself that the packet `skb` was dropped; 0 where it is not known any more.
-pub(crate) fn count_for_service(service: Service, skb: u64, event: Event) -> Result<(), Loss> {
+/// Counts for `service` itself that the packet `skb` was dropped, as the return of `ctx` tells; 0 where it is not known any
+/// more.
+pub(crate) fn count_for_service(
+    ctx: &RetProbeContext,
+    service: Service,
+    skb: u64,
+    event: Event,
+) -> Result<(), Loss> {
     match slot_of_service(service) {
         Some(slot) => {
-            stream::dropped(0, skb, slot, event);
+            stream::dropped(ctx, 0, skb, slot, event);
             count(slot, event)
         }
         None => Ok(()),
@@ -88,5 +94,5 @@ fn try_leave_return(ctx: &RetProbeContext) -> Result<(), Loss> {
     } else {
         Event::NoDestination
     };
-    count_for_service(service, skb, reason)
+    count_for_service(ctx, service, skb, reason)
 }

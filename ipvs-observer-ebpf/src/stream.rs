@@ -12,18 +12,20 @@
 )]
 
 mod filter;
+mod stack;
 mod trace;
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use aya_ebpf::{helpers::bpf_get_smp_processor_id, programs::ProbeContext};
+use aya_ebpf::{EbpfContext, helpers::bpf_get_smp_processor_id, programs::ProbeContext};
 use ipvs_observer_common::{
-    Connection, Ending, Event, EventKind, Loss, Measure, STAGES, ServerKey, StreamCounts,
-    StreamEvent, StreamLoss, Trace,
+    Connection, Ending, Event, EventKind, Loss, Measure, STAGES, ServerKey, StackedEvent,
+    StreamCounts, StreamEvent, StreamLoss, Trace,
 };
 
 use self::{
     filter::{Verdict, judge},
+    stack::{Asked, stack_of, take_stack},
     trace::{add_packet, add_repeated, add_stage, begin_trace, note_state},
 };
 use crate::{
@@ -33,6 +35,7 @@ use crate::{
     kread::{
         Conn, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT, IP_VS_TCP_S_ESTABLISHED,
         IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_LAST_ACK, IP_VS_TCP_S_SYN_RECV, IP_VS_TCP_S_TIME_WAIT,
+        Peer,
     },
     maps::{EVENTS, SERVER_KEYS, STREAM_COUNTS, TRACES},
     pairing::now_ns,
@@ -103,8 +106,20 @@ pub(crate) fn syn_repeated(conn: Conn) {
 #[inline(always)]
 pub(crate) fn stage(conn: Conn, slot: u32, measure: Measure, value_ns: u64) {
     if is_open() {
-        add_stage(conn.0, slot, measure as u32, value_ns);
+        add_stage(conn.0, slot, measure as u32, value_ns, 0);
     }
+}
+
+/// As [`stage`] of the choice of a server, which took so long in the call that `ctx` leaves.
+#[inline(always)]
+pub(crate) fn scheduled(ctx: &impl EbpfContext, conn: Conn, slot: u32, value_ns: u64) {
+    if !is_open() {
+        return;
+    }
+    let least_ns = frozen!(STREAM.slower_than_ns[Measure::Schedule as usize]);
+    let is_told = wants(EventKind::Slow) && least_ns != 0 && value_ns >= least_ns;
+    let stack = if is_told { take_stack(ctx, 0) } else { 0 };
+    add_stage(conn.0, slot, Measure::Schedule as u32, value_ns, stack);
 }
 
 /// A connection was made.
@@ -156,9 +171,23 @@ pub(crate) fn closed(conn: Conn, record: &Connection) {
 
 /// A packet of `conn`, or without one the packet `skb`, was dropped; 0 where either is not known.
 #[inline(always)]
-pub(crate) fn dropped(conn: u64, skb: u64, slot: u32, reason: Event) {
+pub(crate) fn dropped(ctx: &impl EbpfContext, conn: u64, skb: u64, slot: u32, reason: Event) {
+    dropped_from(ctx, 0, conn, skb, slot, reason);
+}
+
+/// As [`dropped`], by the code at `location`, where a tracepoint says so.
+#[inline(always)]
+pub(crate) fn dropped_from(
+    ctx: &impl EbpfContext,
+    location: u64,
+    conn: u64,
+    skb: u64,
+    slot: u32,
+    reason: Event,
+) {
     if wants(EventKind::Dropped) && reason.is_drop() {
-        send(conn, skb, slot, what(EventKind::Dropped, reason as u32), 0);
+        let what = what(EventKind::Dropped, reason as u32) | take_stack(ctx, location);
+        send(conn, skb, slot, what, 0);
     }
 }
 
@@ -219,7 +248,7 @@ fn ending(conn: Conn, how: u32) -> Result<Ending, Loss> {
     })
 }
 
-/// Sends an event, or counts why it is not sent.
+/// Sends an event, or counts why it is not sent; `what` is its kind, its detail, and how its stack was taken.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn send(conn: u64, skb: u64, slot: u32, what: u64, value_ns: u64) -> u32 {
@@ -248,56 +277,109 @@ extern "C" fn send(conn: u64, skb: u64, slot: u32, what: u64, value_ns: u64) -> 
             return DONE;
         }
     }
-    let (kind, detail) = (what as u32, (what >> 32) as u32);
+    let (kind, detail) = (u32::from(what as u8), (what >> 32) as u32);
     let trace = TRACES.get_ptr(&conn);
     if !has_ending(kind, detail) || !is_slow(kind, trace) {
         // SAFETY: as above.
         bump(unsafe { &raw mut (*counts).filtered });
         return DONE;
     }
-    let (first_ns, last_ns, is_preexisting) = times(conn);
     let method = if conn == 0 {
         StreamEvent::NO_METHOD
     } else {
         Conn(conn).method().unwrap_or(StreamEvent::NO_METHOD)
     };
-    // SAFETY: as above.
-    let lost = unsafe { (*counts).lost };
+    let facts = Facts {
+        peer,
+        times: times(conn),
+        method,
+        slot,
+        kind,
+        detail,
+        value_ns,
+        // SAFETY: as above.
+        lost: unsafe { (*counts).lost },
+        trace,
+    };
+    match stack_of(what) {
+        Asked::Nothing => send_plain(&facts),
+        Asked::Taken(stack) => {
+            let Some(mut entry) = EVENTS.reserve::<StackedEvent>(0) else {
+                lose(StreamLoss::BufferFull);
+                return DONE;
+            };
+            // SAFETY: the entry is as large as it says, and every member is written.
+            let stacked = unsafe { &mut *entry.as_mut_ptr() };
+            facts.write(&mut stacked.event);
+            // SAFETY: an element of a map, which this CPU's programs of its kind write alone.
+            stacked.stack = unsafe { *stack };
+            entry.submit(wakeup(size_of::<StackedEvent>()));
+        }
+        Asked::Missing => {
+            // SAFETY: as above.
+            bump(unsafe { &raw mut (*counts).stackless });
+            send_plain(&facts);
+        }
+    }
+    DONE
+}
+
+#[inline(always)]
+fn send_plain(facts: &Facts) {
     let Some(mut entry) = EVENTS.reserve::<StreamEvent>(0) else {
         lose(StreamLoss::BufferFull);
-        return DONE;
+        return;
     };
-    let event = entry.as_mut_ptr();
     // SAFETY: the entry is as large as an event, and every member is written.
-    let event = unsafe { &mut *event };
-    event.at_ns = now_ns();
-    event.lost = [lost[0] as u32, lost[1] as u32];
-    event.first_ns = first_ns;
-    event.last_ns = last_ns;
-    event.value_ns = value_ns;
-    event.client = peer.address;
-    event.client_family = peer.family;
-    event.client_port = peer.port;
-    event.protocol = peer.protocol;
-    event.kind = kind;
-    event.detail = detail;
-    event.cpu = current_cpu();
-    event.method = method;
-    event.flags = is_preexisting;
-    match trace {
-        Some(trace) => {
-            // SAFETY: see `add_packet`; others may write it meanwhile.
-            event.trace = unsafe { *trace };
-            event.flags |= StreamEvent::HAS_TRACE;
-        }
-        None => event.trace = Trace::default(),
-    }
-    match SERVER_KEYS.get(slot) {
-        Some(key) => event.server = *key,
-        None => event.server = ServerKey::unnamed(0),
-    }
+    facts.write(unsafe { &mut *entry.as_mut_ptr() });
     entry.submit(wakeup(size_of::<StreamEvent>()));
-    DONE
+}
+
+/// What an event tells.
+struct Facts {
+    peer: Peer,
+    /// See [`times`].
+    times: (u64, u64, u8),
+    method: u8,
+    slot: u32,
+    kind: u32,
+    detail: u32,
+    value_ns: u64,
+    lost: [u64; StreamLoss::ALL.len()],
+    trace: Option<*const Trace>,
+}
+
+impl Facts {
+    #[inline(always)]
+    fn write(&self, event: &mut StreamEvent) {
+        let (first_ns, last_ns, is_preexisting) = self.times;
+        event.at_ns = now_ns();
+        event.lost = [self.lost[0] as u32, self.lost[1] as u32];
+        event.first_ns = first_ns;
+        event.last_ns = last_ns;
+        event.value_ns = self.value_ns;
+        event.client = self.peer.address;
+        event.client_family = self.peer.family;
+        event.client_port = self.peer.port;
+        event.protocol = self.peer.protocol;
+        event.kind = self.kind;
+        event.detail = self.detail;
+        event.cpu = current_cpu();
+        event.method = self.method;
+        event.flags = is_preexisting;
+        match self.trace {
+            Some(trace) => {
+                // SAFETY: see `add_packet`; others may write it meanwhile.
+                event.trace = unsafe { *trace };
+                event.flags |= StreamEvent::HAS_TRACE;
+            }
+            None => event.trace = Trace::default(),
+        }
+        match SERVER_KEYS.get(self.slot) {
+            Some(key) => event.server = *key,
+            None => event.server = ServerKey::unnamed(0),
+        }
+    }
 }
 
 /// What the record of `conn` knows: the times of its first and newest packet, and [`StreamEvent::PREEXISTING`].

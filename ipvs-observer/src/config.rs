@@ -143,6 +143,11 @@ pub enum ConfigError {
     /// Nothing says what is slow.
     #[error("--events slow takes --slower-than, as --slower-than connect=5ms")]
     Slow,
+    /// Nothing that is told has a stack.
+    #[error(
+        "--stack is of dropped packets and of a slow schedule: add --events dropped, or --events slow --slower-than schedule=1ms"
+    )]
+    Stack,
     /// A stage or its time cannot be read.
     #[error(
         "cannot read --slower-than {0:?}: write a stage and a time, as connect=5ms; stages are schedule, connect, client, handshake, first_byte, response and duration"

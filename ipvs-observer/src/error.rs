@@ -8,7 +8,7 @@ use crate::{
     btf::parse::BtfError,
     config::ConfigError,
     ipvs::{netlink::NetlinkError, procfs::ProcfsError},
-    kernel::{Capability, NetnsError, ReadError},
+    kernel::{Capability, NetnsError, ReadError, SymbolError},
     model::filter::Unmatched,
     probe::LoadError,
     record::RecordError,
@@ -56,6 +56,9 @@ pub enum RunError {
     /// The network namespace cannot be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// The functions of stacks have no names.
+    #[error("cannot name the functions of kernel stacks (--stack)")]
+    Symbols(#[from] SymbolError),
     /// A file cannot be recorded into.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -95,6 +98,7 @@ impl RunError {
             Self::NotPermitted(_)
             | Self::Netlink(NetlinkError::NotPermitted { .. })
             | Self::Load(LoadError::NotPermitted)
+            | Self::Symbols(SymbolError::Hidden)
             | Self::Netns(NetnsError::NotPermitted { .. }) => 4,
             Self::Read(_)
             | Self::Netlink(_)
@@ -102,6 +106,7 @@ impl RunError {
             | Self::Unmatched(_)
             | Self::Procfs(_)
             | Self::Netns(_)
+            | Self::Symbols(_)
             | Self::Record(_)
             | Self::Report(_)
             | Self::Command { .. }

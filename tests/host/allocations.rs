@@ -53,7 +53,7 @@ fn an_event_becomes_a_line_without_an_allocation() {
                 let Some(Record::Event(event)) = Record::of(black_box(record)) else {
                     panic!("it is an event");
                 };
-                lines.event(&event, sequence, &mut out);
+                lines.event(&event, None, sequence, &mut out);
                 assert!(out.ends_with(b"\n"));
             }
         }

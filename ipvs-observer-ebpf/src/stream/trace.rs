@@ -90,7 +90,13 @@ pub(super) extern "C" fn add_repeated(conn: u64) -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn add_stage(conn: u64, slot: u32, measure: u32, value_ns: u64) -> u32 {
+pub(super) extern "C" fn add_stage(
+    conn: u64,
+    slot: u32,
+    measure: u32,
+    value_ns: u64,
+    stack: u64,
+) -> u32 {
     let index = measure as usize;
     if index >= STAGES || value_ns > i64::MAX.cast_unsigned() {
         return DONE;
@@ -105,7 +111,7 @@ pub(super) extern "C" fn add_stage(conn: u64, slot: u32, measure: u32, value_ns:
     }
     let least_ns = frozen!(STREAM.slower_than_ns[index]);
     if wants(EventKind::Slow) && least_ns != 0 && value_ns >= least_ns {
-        send(conn, 0, slot, what(EventKind::Slow, measure), value_ns);
+        send(conn, 0, slot, what(EventKind::Slow, measure) | stack, value_ns);
     }
     DONE
 }

@@ -22,6 +22,9 @@ pub struct StreamArguments {
     /// Which of them.
     #[command(flatten)]
     pub wanted: WantedArguments,
+    /// With the kernel stack of each dropped packet, and of each `schedule` that is slow.
+    #[arg(long)]
+    pub stack: bool,
     /// How long an event may wait for others before it is printed [default: 50ms].
     #[arg(long, value_name = "TIME")]
     pub latency: Option<String>,

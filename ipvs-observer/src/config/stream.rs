@@ -70,6 +70,8 @@ pub struct Wanted {
     pub endings: Vec<Ending>,
     /// One of so many connections.
     pub sample: u32,
+    /// Whether the kernel stack is wanted of what can have one.
+    pub stacks: bool,
     /// Bytes of the ring buffer, a power of two.
     pub buffer_bytes: u32,
 }
@@ -100,6 +102,9 @@ impl Stream {
         let (kinds, config) = events(stream.events.as_deref())?;
         let mut measuring = Measuring::resolve(&stream.measuring, file)?;
         let wanted = Wanted::resolve((kinds, config), &stream.wanted, common, &mut measuring)?;
+        if stream.stack && !wanted.can_have_stacks() {
+            return Err(ConfigError::Stack);
+        }
         Ok(Self {
             interval: interval.map_or(Ok(DEFAULT_INTERVAL), |text| window(text))?,
             duration: duration.map(|text| time("duration", text)).transpose()?,
@@ -110,7 +115,10 @@ impl Stream {
                 .latency
                 .as_ref()
                 .map_or(Ok(DEFAULT_LATENCY), |text| time("--latency", text))?,
-            wanted,
+            wanted: Wanted {
+                stacks: stream.stack,
+                ..wanted
+            },
             measuring,
             ready_file: stream.ready_file.clone(),
         })
@@ -152,8 +160,19 @@ impl Wanted {
             slower_than,
             endings: endings(wanted.outcome.as_deref())?,
             sample: sample(wanted.sample.as_deref())?,
+            stacks: false,
             buffer_bytes: buffer(wanted.buffer.as_deref())?,
         })
+    }
+}
+
+impl Wanted {
+    /// Whether anything is told that the director does to a packet while it has it in hand.
+    fn can_have_stacks(&self) -> bool {
+        let mut slow = self.slower_than.iter();
+        self.kinds.contains(&EventKind::Dropped)
+            || (self.kinds.contains(&EventKind::Slow)
+                && slow.any(|&(stage, _)| stage == Measure::Schedule))
     }
 }
 
@@ -340,6 +359,15 @@ mod tests {
     }
 
     #[test]
+    fn stacks_are_of_what_is_dropped_or_slow_to_schedule() {
+        assert!(!resolve("").unwrap().wanted.stacks);
+        for line in ["", "--events slow --slower-than connect=1s,schedule=1ms"] {
+            let stream = resolve(&format!("--stack {line}")).unwrap();
+            assert!(stream.wanted.stacks, "{line}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_named() {
         for (line, says) in [
             ("--events opend", "\"opend\" is no event"),
@@ -352,6 +380,11 @@ mod tests {
             ("--sample 2/3", "1/100"),
             ("--sample 1/0", "1/100"),
             ("--limit 0", "--limit"),
+            ("--stack --events closed", "--events dropped"),
+            (
+                "--stack --events slow --slower-than connect=1s",
+                "--slower-than schedule=",
+            ),
             ("--all-netns -N blue", "--netns"),
         ] {
             let error = resolve(line).unwrap_err().to_string();

@@ -18,10 +18,13 @@ use std::{
 
 use thiserror::Error;
 
+use crate::model::symbols::Symbols;
+
 pub use capabilities::{Capabilities, Capability};
 pub use modules::Module;
 pub use namespaces::{FoundNamespaces, NetworkNamespace};
 pub use netns::NetnsError;
+pub use symbols::SymbolError;
 
 /// Where tracefs is mounted, by itself or by debugfs.
 const TRACEFS: [&str; 2] = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
@@ -112,6 +115,11 @@ impl Kernel {
             namespace_device: device,
             namespace_inode: metadata.ino(),
         })
+    }
+
+    /// All functions, for stacks.
+    pub fn symbols(&self) -> Result<Symbols, SymbolError> {
+        symbols::all(&self.root.join("proc/kallsyms"))
     }
 
     /// Those of `names` that are functions of the kernel or of a module, inlined ones not among them.

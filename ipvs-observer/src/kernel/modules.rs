@@ -30,6 +30,21 @@ impl Kernel {
     pub fn schedulers(&self) -> Result<Vec<String>, ReadError> {
         self.read_text("proc/modules").map(|text| schedulers(&text))
     }
+
+    /// Where each module is: a text that is the same as long as no module comes, goes or comes again elsewhere.
+    pub(crate) fn module_places(&self) -> Result<String, ReadError> {
+        self.read_text("proc/modules").map(|text| places(&text))
+    }
+}
+
+/// Of each line the first word, its name, and the sixth, its address.
+fn places(modules: &str) -> String {
+    let words = modules.lines().map(|line| {
+        let mut words = line.split(' ');
+        (words.next(), words.nth(4))
+    });
+    let known = words.filter_map(|(name, address)| Some([name?, " ", address?, "\n"]));
+    known.flatten().collect()
 }
 
 /// The modules `ip_vs_NAME` but for the FTP helper and the persistence engines.

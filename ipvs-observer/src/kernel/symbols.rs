@@ -1,4 +1,4 @@
-//! Which functions the kernel has, and which of them can be probed.
+//! Which functions the kernel has and where they are, and which of them can be probed.
 
 use std::{
     collections::BTreeSet,
@@ -7,8 +7,42 @@ use std::{
     path::Path,
 };
 
+use thiserror::Error;
+
+use crate::model::symbols::Symbols;
+
+/// The addresses cannot be had.
+#[derive(Debug, Error)]
+pub enum SymbolError {
+    /// The file cannot be read.
+    #[error("cannot read /proc/kallsyms")]
+    Read(#[source] io::Error),
+    /// The kernel shows zero in its place.
+    #[error(
+        "the kernel hides the addresses of its symbols; it takes CAP_SYSLOG and a kernel.kptr_restrict below 2"
+    )]
+    Hidden,
+}
+
 /// The file has a hundred thousand lines and more, which the kernel makes as they are read.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// All functions with their addresses.
+pub(super) fn all(path: &Path) -> Result<Symbols, SymbolError> {
+    let mut read = Ok(());
+    let symbols = Symbols::gather(|add| {
+        read = each_line(path, |line| {
+            if let Some((address, name, module)) = function_at(line) {
+                add(address, name, module);
+            }
+        });
+    });
+    read.map_err(SymbolError::Read)?;
+    if symbols.is_empty() {
+        return Err(SymbolError::Hidden);
+    }
+    Ok(symbols)
+}
 
 /// Those of `names` that `/proc/kallsyms` has as functions.
 pub(super) fn functions(
@@ -48,6 +82,16 @@ fn each_line(path: &Path, mut look: impl FnMut(&[u8])) -> io::Result<()> {
     Ok(())
 }
 
+/// Address, name and module of a function whose address is shown; an empty module is the kernel itself.
+fn function_at(line: &[u8]) -> Option<(u64, &str, &str)> {
+    let name = function_of(line)?;
+    let mut words = str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let address = u64::from_str_radix(words.next()?, 16).ok()?;
+    let module = words.nth(2).unwrap_or_default();
+    let module = module.trim_start_matches('[').trim_end_matches(']');
+    (address != 0).then_some((address, name, module))
+}
+
 /// The name in a line of `/proc/kallsyms` that is of a function, global or not.
 fn function_of(line: &[u8]) -> Option<&str> {
     let mut words = str::from_utf8(line).ok()?.split_ascii_whitespace();
@@ -62,7 +106,7 @@ fn first_word(line: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{first_word, function_of};
+    use super::{first_word, function_at, function_of};
 
     #[test]
     fn a_function_is_told_from_other_symbols() {
@@ -87,5 +131,24 @@ mod tests {
             Some("ip_vs_schedule")
         );
         assert_eq!(first_word(b"\n"), None);
+    }
+
+    #[test]
+    fn a_function_has_the_address_that_is_shown() {
+        for (line, expected) in [
+            (
+                &b"ffffffffc0a01230 t tcp_state_transition\t[ip_vs]\n"[..],
+                Some((0xffff_ffff_c0a0_1230, "tcp_state_transition", "ip_vs")),
+            ),
+            (
+                b"ffffffff81002000 T nf_hook_slow\n",
+                Some((0xffff_ffff_8100_2000, "nf_hook_slow", "")),
+            ),
+            (b"0000000000000000 T nf_hook_slow\n", None),
+            (b"ffffffff82345680 R __per_cpu_offset\n", None),
+            (b"xyz T nf_hook_slow\n", None),
+        ] {
+            assert_eq!(function_at(line), expected);
+        }
     }
 }

@@ -23,3 +23,4 @@ pub mod sample;
 pub mod snapshot;
 pub mod split;
 pub mod states;
+pub mod symbols;

@@ -5,6 +5,7 @@
 
 mod config;
 mod json;
+mod stack;
 mod text;
 mod write;
 
@@ -14,7 +15,7 @@ use self::{json::Places, write::Wall};
 
 use crate::{
     cli::StreamFormat,
-    model::{event::ConnectionEvent, id::Netns, sample::Timestamp},
+    model::{event::ConnectionEvent, id::Netns, sample::Timestamp, symbols::Symbols},
 };
 
 /// Writes lines in one format.
@@ -36,6 +37,15 @@ pub struct Lost {
     pub cpu: u32,
     /// How many, by cause.
     pub causes: [u32; 2],
+}
+
+/// The kernel stack of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack<'a> {
+    /// Addresses of code, innermost first, at least one.
+    pub frames: &'a [u64],
+    /// Their names.
+    pub symbols: &'a Symbols,
 }
 
 impl Lost {
@@ -61,11 +71,22 @@ impl Lines {
         self.wall.follow(at);
     }
 
-    /// Appends the line of `event`, the `sequence`th of the stream.
-    pub fn event(&mut self, event: &ConnectionEvent, sequence: u64, out: &mut Vec<u8>) {
+    /// Appends the line of `event`, the `sequence`th of the stream; as text a line for each function of its stack too.
+    pub fn event(
+        &mut self,
+        event: &ConnectionEvent,
+        stack: Option<Stack<'_>>,
+        sequence: u64,
+        out: &mut Vec<u8>,
+    ) {
         match self.format {
-            StreamFormat::Json => json::event(self, event, sequence, out),
-            StreamFormat::Text => text::event(self, event, out),
+            StreamFormat::Json => json::event(self, event, stack, sequence, out),
+            StreamFormat::Text => {
+                text::event(self, event, out);
+                if let Some(stack) = stack {
+                    stack::text(stack, out);
+                }
+            }
         }
     }
 

@@ -44,6 +44,7 @@ impl LiveProbes {
             measures: 0,
             configured: 0,
             stream_bytes: None,
+            stacks: false,
         });
         let mut plan = Plan::live(resolved);
         let settings = request::settings(process, None, &sizes, &[]);

@@ -52,6 +52,7 @@ impl Loaded {
             .map_max_entries(maps::EVENTS, sizes.ring_bytes)
             .map_max_entries(maps::TRACES, sizes.traces)
             .map_max_entries(maps::STREAM_COUNTS, sizes.cpus)
+            .map_max_entries(maps::STACKS, sizes.stacks)
             .override_global(aya_log::LEVEL, &log_level, true)
             .map_max_entries(maps::COUNTERS, sizes.max_chunks)
             .map_max_entries(maps::FINE, sizes.max_chunks)

@@ -155,6 +155,7 @@ impl Probes {
             measures: u32::try_from(measures.len()).unwrap_or(u32::MAX),
             configured: request.configured,
             stream_bytes: request.stream.as_ref().map(|wanted| wanted.buffer_bytes),
+            stacks: request.stream.as_ref().is_some_and(|wanted| wanted.stacks),
         });
         let settings = request::settings(request.process, request.netns, &sizes, &measures);
         let mut loaded = Loaded::new(

@@ -5,8 +5,8 @@
 
 use ipvs_observer_common::{
     BUCKET_PLACES, Bucket, COARSEST_GROUPING_BITS, Counters, CpuBlock, ENDED_PLACES, Ended,
-    FINEST_GROUPING_BITS, LIVE_ENTRIES, LiveEntry, ServerKey, StreamCounts, Summary, Swept, Trace,
-    buckets,
+    FINEST_GROUPING_BITS, KernelStack, LIVE_ENTRIES, LiveEntry, ServerKey, StreamCounts, Summary,
+    Swept, Trace, buckets,
     maps::{
         CHUNK_SLOTS, ENTRIES_PLACES, ENTRY_BYTES, FOUND_BYTES, FOUND_PLACES, FRAMES_BYTES,
         MAX_CHUNKS, STREAM_ENTRY_BYTES,
@@ -30,6 +30,8 @@ pub(super) struct Limits {
     pub configured: usize,
     /// Bytes of the ring buffer of a stream, which keeps more of each connection; `None` without a stream.
     pub stream_bytes: Option<u32>,
+    /// Whether the stream asks for kernel stacks.
+    pub stacks: bool,
 }
 
 /// What the maps hold.
@@ -55,6 +57,8 @@ pub(super) struct Sizes {
     pub traces: u32,
     /// Bytes of the ring buffer: a page without a stream.
     pub ring_bytes: u32,
+    /// Kernel stacks that wait to be sent: two of each CPU, and 1 where nobody asks for any.
+    pub stacks: u32,
 }
 
 /// Slots beyond the table, for servers that come between two ticks and for the host itself.
@@ -83,6 +87,11 @@ impl Sizes {
             ended: if limits.measures > 0 { ENDED_PLACES } else { 1 },
             traces: 1,
             ring_bytes: limits.stream_bytes.unwrap_or(SMALLEST_RING_BYTES),
+            stacks: if limits.stacks {
+                2 * limits.cpus.max(1)
+            } else {
+                1
+            },
         };
         // Records leave at least half of the memory to what is measured.
         let per_bucket = (BUCKET_PLACES as u64 / PLACES_PER_CONNECTION) * TRACE_BYTES;
@@ -181,7 +190,8 @@ impl Sizes {
         let entries = hash_bytes(ENTRIES_PLACES, entry_bytes);
         let found = hash_bytes(FOUND_PLACES, FOUND_BYTES);
         let ring = u64::from(self.ring_bytes);
-        cpu * u64::from(self.cpus) + live + ended + entries + found + ring
+        let stacks = size_of::<KernelStack>() as u64 * u64::from(self.stacks);
+        cpu * u64::from(self.cpus) + live + ended + entries + found + ring + stacks
     }
 
     /// Bytes of all maps from the start.
@@ -255,6 +265,7 @@ mod tests {
             measures: 6,
             configured,
             stream_bytes: None,
+            stacks: false,
         }
     }
 
@@ -296,6 +307,21 @@ mod tests {
         assert_eq!(sizes.traces, sizes.connections());
         assert!(sizes.record_bytes() <= 128 * MIB, "{sizes:?}");
         assert!(sizes.connections() > 400_000, "{sizes:?}");
+    }
+
+    #[test]
+    fn stacks_take_memory_only_where_somebody_asks_for_them() {
+        let without = Limits {
+            stream_bytes: Some(8 << 20),
+            ..limits(10, 4)
+        };
+        let with = Limits {
+            stacks: true,
+            ..without
+        };
+        let [without, with] = [without, with].map(|limits| Sizes::choose(&limits));
+        assert_eq!((without.stacks, with.stacks), (1, 8));
+        assert_eq!(with.fixed_bytes() - without.fixed_bytes(), 7 * 400);
     }
 
     #[test]

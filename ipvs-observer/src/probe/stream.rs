@@ -7,7 +7,7 @@ mod settings;
 use std::{io, os::fd::OwnedFd, time::Duration};
 
 use aya::maps::{Map, MapData, RingBuf};
-use ipvs_observer_common::{CommandEvent, StreamCounts, maps};
+use ipvs_observer_common::{CommandEvent, STACK_FRAMES, StreamCounts, maps};
 use rustix::{
     event::{Timespec, epoll},
     fd::AsFd as _,
@@ -29,6 +29,8 @@ pub struct Events {
     wakeups: OwnedFd,
     counts: MappedArray,
     cpus: usize,
+    /// Of the newest record.
+    stack: Vec<u64>,
 }
 
 /// What a record of the ring buffer tells.
@@ -106,6 +108,7 @@ impl Events {
             wakeups,
             counts,
             cpus,
+            stack: Vec::with_capacity(STACK_FRAMES),
         })
     }
 
@@ -125,11 +128,17 @@ impl Events {
     #[inline(always)]
     pub fn take(&mut self) -> Option<Record> {
         loop {
-            let record = self.ring.next()?;
-            if let Some(record) = Record::of(&record) {
+            let bytes = self.ring.next()?;
+            if let Some(record) = Record::of(&bytes) {
+                decode::stack(&bytes, &mut self.stack);
                 return Some(record);
             }
         }
+    }
+
+    /// The kernel stack of the record that was taken last: addresses of code, innermost first; empty if it has none.
+    pub fn stack(&self) -> &[u64] {
+        &self.stack
     }
 
     /// CPUs that may run.

@@ -129,6 +129,7 @@ pub fn planned_memory(
         measures: u32::try_from(measures).unwrap_or(u32::MAX),
         configured,
         stream_bytes: None,
+        stacks: false,
     });
     Ok(sizes.memory(measuring.connections, configured))
 }

@@ -5,6 +5,7 @@
 //! finds the buffer full.
 
 mod commands;
+mod names;
 mod reader;
 
 use std::{collections::BTreeMap, fs, future::pending, io};
@@ -16,6 +17,7 @@ use tokio::{
 
 use self::{
     commands::Seen,
+    names::Names,
     reader::{Reader, Totals},
 };
 use crate::{
@@ -47,7 +49,8 @@ pub async fn run(config: Stream) -> Result<Ending, RunError> {
     } else {
         u64::MAX
     };
-    let mut reader = Reader::start(events, lines, &config, known_from_ns)
+    let names = source.names.take();
+    let mut reader = Reader::start(events, lines, names, &config, known_from_ns)
         .map_err(|source| system("start the output", source))?;
     // From here on whatever changes the table is seen.
     source.follow(config.wanted.config.then_some(&reader))?;
@@ -106,6 +109,8 @@ struct Source {
     tables: BTreeMap<Netns, Told>,
     /// When the reading before began.
     read_ns: u64,
+    /// For the reader, where stacks are asked for.
+    names: Option<Names>,
 }
 
 /// A table as the stream has told it.
@@ -124,6 +129,9 @@ impl Source {
         if !kernel.has_btf() {
             return Err(RunError::NoBtf);
         }
+        // Before anything is loaded: without names there is no stack, and it was asked for.
+        let names = config.wanted.stacks.then(|| Names::read(&kernel));
+        let names = names.transpose()?;
         let read_ns = now_ns();
         let places = scope.find(&kernel);
         let (namespaces, _) = scope.read(&kernel, &places, &Packets::new(), None)?;
@@ -158,6 +166,7 @@ impl Source {
                 })
                 .collect(),
             read_ns,
+            names,
             namespaces: only_themselves(namespaces),
         })
     }

@@ -17,11 +17,14 @@ use tokio::sync::oneshot;
 
 use crate::{
     clock, config,
-    output::stream::{Lines, Lost, TableChange},
+    output::stream::{Lines, Lost, Stack, TableChange},
     probe::{Events, Record},
 };
 
-use super::commands::{Commands, Seen};
+use super::{
+    commands::{Commands, Seen},
+    names::Names,
+};
 
 /// Bytes of lines that are written at once.
 const CHUNK_BYTES: usize = 1 << 16;
@@ -29,8 +32,8 @@ const CHUNK_BYTES: usize = 1 << 16;
 const WAITING_CHANGES: usize = 1024;
 /// The longest that the thread does not see that it shall end.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// The longest line.
-const LINE_BYTES: usize = 1 << 11;
+/// The longest line, with a stack.
+const LINE_BYTES: usize = 1 << 13;
 
 /// The run's end of the thread.
 #[derive(Debug)]
@@ -50,6 +53,7 @@ pub(super) struct Totals {
     /// On which CPU for which cause how many, those that are not 0.
     lost: Vec<(usize, StreamLoss, u64)>,
     untraced: u64,
+    stackless: u64,
     changes_lost: u64,
 }
 
@@ -76,6 +80,9 @@ impl fmt::Display for Totals {
                 self.untraced
             )?;
         }
+        if self.stackless > 0 {
+            write!(f, "; {} kernel stacks not taken", self.stackless)?;
+        }
         if self.changes_lost > 0 {
             write!(f, "; {} changes of the table lost", self.changes_lost)?;
         }
@@ -88,6 +95,7 @@ impl Reader {
     pub(super) fn start(
         events: Events,
         lines: Lines,
+        names: Option<Names>,
         config: &config::Stream,
         known_from_ns: u64,
     ) -> io::Result<Self> {
@@ -99,6 +107,7 @@ impl Reader {
             changes_lost: Arc::clone(&changes_lost),
             commands: Commands::known_from(known_from_ns),
             left: config.limit.unwrap_or(u64::MAX),
+            names,
             ..Carrier::new(events, lines, waiting)
         };
         let latency = config.latency;
@@ -153,6 +162,8 @@ struct Carrier {
     commands: Commands,
     changes_lost: Arc<AtomicU64>,
     lines: Lines,
+    /// Where stacks are asked for.
+    names: Option<Names>,
     /// Of the next event, lost ones included.
     sequence: u64,
     delivered: u64,
@@ -173,6 +184,7 @@ impl Carrier {
             commands: Commands::known_from(u64::MAX),
             changes_lost: Arc::default(),
             lines,
+            names: None,
             sequence: 0,
             delivered: 0,
             left: u64::MAX,
@@ -201,13 +213,22 @@ impl Carrier {
     fn drain(&mut self, stdout: &mut impl Write) -> io::Result<bool> {
         // Whoever made these has left a record that waits.
         let changes: Vec<_> = self.changes.try_iter().collect();
+        if let Some(names) = &mut self.names {
+            names.doubt();
+        }
         while self.left > 0
             && let Some(record) = self.events.take()
         {
             match &record {
                 Record::Event(event) => {
                     self.tell_lost(event.cpu, event.lost, event.at_ns);
-                    self.lines.event(event, self.sequence, &mut self.out);
+                    let frames = self.events.stack();
+                    let names = self.names.as_mut().filter(|_| !frames.is_empty());
+                    let stack = names.map(|names| Stack {
+                        frames,
+                        symbols: names.symbols(),
+                    });
+                    self.lines.event(event, stack, self.sequence, &mut self.out);
                     self.count();
                 }
                 Record::Command(command) => {
@@ -299,6 +320,7 @@ impl Carrier {
             totals.filtered += counts.filtered;
             totals.sampled += counts.sampled;
             totals.untraced += counts.untraced;
+            totals.stackless += counts.stackless;
             let causes = StreamLoss::ALL.into_iter().zip(counts.lost);
             let causes = causes.filter(|&(_, count)| count > 0);
             let lost = causes.map(|(cause, count)| (cpu, cause, count));
@@ -337,6 +359,12 @@ mod tests {
         assert_eq!(
             totals.to_string(),
             "12 events delivered, 3 filtered, 4 outside of the sample, 6 lost (CPU 0 buffer_full 5, CPU 3 unreadable 1)"
+        );
+        totals.lost.clear();
+        totals.stackless = 2;
+        assert_eq!(
+            totals.to_string(),
+            "12 events delivered, 3 filtered, 4 outside of the sample, 0 lost; 2 kernel stacks not taken"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! Every reason for which IPVS drops a packet is provoked, and counted exactly where it belongs and nowhere else.
 
-mod conntrack;
+pub(crate) mod conntrack;
 
 use std::{
     fs,

@@ -3,6 +3,7 @@
 mod config;
 mod drops;
 mod kinds;
+mod stacks;
 
 use std::time::Duration;
 

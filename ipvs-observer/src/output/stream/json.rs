@@ -6,7 +6,7 @@ use ipvs_observer_common::{Ending, Measure, StreamLoss, TCP_STATE_NAMES};
 use serde_json::Value;
 
 use super::{
-    Lines, Lost, TableChange,
+    Lines, Lost, Stack, TableChange,
     write::{Short, address, number, socket, text},
 };
 use crate::{
@@ -17,7 +17,13 @@ use crate::{
     output::object::family_name,
 };
 
-pub(super) fn event(lines: &mut Lines, event: &ConnectionEvent, sequence: u64, out: &mut Vec<u8>) {
+pub(super) fn event(
+    lines: &mut Lines,
+    event: &ConnectionEvent,
+    stack: Option<Stack<'_>>,
+    sequence: u64,
+    out: &mut Vec<u8>,
+) {
     head(
         lines,
         event.what.name(),
@@ -65,6 +71,9 @@ pub(super) fn event(lines: &mut Lines, event: &ConnectionEvent, sequence: u64, o
     trace(event, out);
     if event.preexisting {
         text(",\"preexisting\":true", out);
+    }
+    if let Some(stack) = stack {
+        super::stack::json(stack, out);
     }
     text("}\n", out);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipvs_observer_common::{Ending, Event, Measure};
 use serde_json::Value;
 
-use super::{Lines, Lost, TableChange};
+use super::{Lines, Lost, Stack, TableChange};
 use crate::{
     cli::StreamFormat,
     model::{
@@ -14,6 +14,7 @@ use crate::{
         event::{ConnectionEvent, ConnectionTrace, What},
         id::{AddressFamily, DestinationId, ForwardingMethod, Netns, Protocol, ServiceId},
         sample::Timestamp,
+        symbols::{Symbols, tests::symbols},
     },
     output::list::fixture::listing,
 };
@@ -81,7 +82,7 @@ fn lines(format: StreamFormat) -> Lines {
 
 fn line(format: StreamFormat, event: &ConnectionEvent) -> String {
     let mut out = Vec::new();
-    lines(format).event(event, 12, &mut out);
+    lines(format).event(event, None, 12, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -152,6 +153,50 @@ fn a_slow_stage_is_told_with_what_it_took() {
     assert!(text.ends_with("  connect 1.25ms\n"), "{text}");
 }
 
+/// In a module, in the kernel, behind a function's last call, and nowhere.
+fn stack(symbols: &Symbols) -> Stack<'_> {
+    Stack {
+        frames: &[
+            0xffff_ffff_c0a0_1000,
+            0xffff_ffff_8100_2010,
+            0xffff_ffff_8100_2000,
+            0x1000,
+        ],
+        symbols,
+    }
+}
+
+#[test]
+fn a_stack_is_told_from_the_innermost_function_on() {
+    let symbols = symbols();
+    let line = |format| {
+        let mut out = Vec::new();
+        lines(format).event(&dropped(), Some(stack(&symbols)), 12, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    let json = line(StreamFormat::Json);
+    assert!(
+        json.ends_with(concat!(
+            r#""reason":"no_connection","#,
+            r#""stack":["ip_vs_in_hook+0x0 [ip_vs]","nf_hook_slow+0x10","#,
+            r#""ip_local_deliver+0x1000","0x1000"]}"#,
+            "\n"
+        )),
+        "{json}"
+    );
+    let text = line(StreamFormat::Text);
+    let (_, below) = text.split_once('\n').unwrap();
+    assert_eq!(
+        below,
+        concat!(
+            "    ip_vs_in_hook+0x0 [ip_vs]\n",
+            "    nf_hook_slow+0x10\n",
+            "    ip_local_deliver+0x1000\n",
+            "    0x1000\n"
+        )
+    );
+}
+
 #[test]
 fn what_is_missing_has_a_line_of_its_own() {
     let lost = Lost {
@@ -177,7 +222,7 @@ fn no_event_makes_the_buffer_move_once_it_has_its_size() {
     let start = out.as_ptr();
     for sequence in 0..1_000 {
         out.clear();
-        lines(StreamFormat::Json).event(&closed(), sequence, &mut out);
+        lines(StreamFormat::Json).event(&closed(), None, sequence, &mut out);
     }
     assert_eq!(out.as_ptr(), start);
 }
@@ -293,8 +338,9 @@ pub(in crate::output) fn every_line() -> Vec<Value> {
     let mut out = Vec::new();
     let mut lines = lines(StreamFormat::Json);
     for event in [all, slow, dropped()] {
-        lines.event(&event, 1, &mut out);
+        lines.event(&event, None, 1, &mut out);
     }
+    lines.event(&dropped(), Some(stack(&symbols())), 1, &mut out);
     let lost = Lost {
         at_ns: 5_000_000_001,
         cpu: 3,

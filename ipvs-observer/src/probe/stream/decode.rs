@@ -6,7 +6,8 @@ use std::{
 };
 
 use ipvs_observer_common::{
-    Ending, Event, EventKind, Measure, STAGES, ServerKey, StreamEvent, Trace,
+    Ending, Event, EventKind, KernelStack, Measure, STACK_FRAMES, STAGES, ServerKey, StackedEvent,
+    StreamEvent, Trace,
 };
 
 use super::super::decode::{AF_INET, AF_INET6, server_id};
@@ -47,6 +48,28 @@ pub(super) fn event(record: &[u8]) -> Option<ConnectionEvent> {
         trace: (flags & StreamEvent::HAS_TRACE != 0).then(|| trace(record)),
         preexisting: flags & StreamEvent::PREEXISTING != 0,
     })
+}
+
+/// Puts the kernel stack that a record has into `frames`, innermost first, without what a tracepoint adds to it; nothing if
+/// it has none.
+#[inline(always)]
+pub(super) fn stack(record: &[u8], frames: &mut Vec<u64>) {
+    frames.clear();
+    if record.len() != size_of::<StackedEvent>() {
+        return;
+    }
+    let number = |offset: usize| {
+        let offset = offset_of!(StackedEvent, stack) + offset;
+        let bytes = record.get(offset..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    };
+    let count = number(offset_of!(KernelStack, bytes)) / 8;
+    let count = usize::try_from(count).map_or(STACK_FRAMES, |count| count.min(STACK_FRAMES));
+    let all = (0..count).map(|index| number(offset_of!(KernelStack, frames) + index * 8));
+    frames.extend(all);
+    let from = number(offset_of!(KernelStack, from));
+    let first = frames.iter().position(|&frame| frame == from);
+    frames.drain(..first.unwrap_or(0));
 }
 
 type Record = [u8; size_of::<StreamEvent>()];
@@ -144,9 +167,11 @@ fn u64_at(record: &Record, offset: usize) -> u64 {
 mod tests {
     use std::mem::offset_of;
 
-    use ipvs_observer_common::{Ending, Measure, ServerKey, StreamEvent, Trace};
+    use ipvs_observer_common::{
+        Ending, KernelStack, Measure, STACK_FRAMES, ServerKey, StackedEvent, StreamEvent, Trace,
+    };
 
-    use super::{Record, event};
+    use super::{Record, event, stack};
     use crate::model::event::What;
 
     fn put(record: &mut Record, offset: usize, bytes: &[u8]) {
@@ -223,6 +248,37 @@ mod tests {
         assert_eq!(trace.stages().collect::<Vec<_>>(), [(Measure::Connect, 0)]);
         let states: Vec<_> = trace.states().collect();
         assert_eq!(states, ["syn_recv", "established", "fin_wait", "time_wait"]);
+    }
+
+    /// A record with a stack of so many frames, from 1 on.
+    fn stacked(count: u64, from: u64) -> Vec<u8> {
+        let mut record = closed().to_vec();
+        record.extend((1..=STACK_FRAMES as u64).flat_map(u64::to_le_bytes));
+        record.extend((count * 8).to_le_bytes());
+        record.extend(from.to_le_bytes());
+        assert_eq!(record.len(), size_of::<StackedEvent>());
+        assert_eq!(offset_of!(KernelStack, from), STACK_FRAMES * 8 + 8);
+        record
+    }
+
+    #[test]
+    fn a_stack_begins_where_a_tracepoint_was_reached() {
+        let mut frames = vec![7];
+        for (record, expected) in [
+            (closed().to_vec(), &[][..]),
+            (stacked(0, 0), &[]),
+            (stacked(3, 0), &[1, 2, 3]),
+            (stacked(3, 2), &[2, 3]),
+            // Not among them: all is told.
+            (stacked(3, 9), &[1, 2, 3]),
+        ] {
+            stack(&record, &mut frames);
+            assert_eq!(frames, expected);
+        }
+        // No more than there is room for, whatever the record says.
+        stack(&stacked(u64::MAX / 8, 0), &mut frames);
+        assert_eq!(frames.len(), STACK_FRAMES);
+        assert_eq!(event(&stacked(3, 0)), event(&closed()));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(in super::super) fn settings(wanted: &Wanted) -> StreamSettings {
         clients: count(wanted.clients.len()),
         services: count(wanted.selection.services.len()),
         servers: count(wanted.selection.servers.len()),
+        stacks: u32::from(wanted.stacks),
         ..StreamSettings::default()
     };
     for &(measure, least) in &wanted.slower_than {

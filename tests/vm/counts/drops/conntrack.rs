@@ -4,7 +4,7 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -23,9 +23,55 @@ const FTP: u16 = 21;
 
 /// Who ends a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(crate) enum Side {
     Client,
     Server,
+}
+
+/// A service whose connections netfilter tracks, with one real server, which answers so many sessions.
+pub(crate) struct Tracked {
+    pub(crate) lab: Lab,
+    vip: Vip,
+    server: JoinHandle<Result<()>>,
+}
+
+impl Tracked {
+    pub(crate) fn new(vip: Vip, sessions: usize) -> Self {
+        let lab = Lab::new(1).expect("the lab is built");
+        lab.director()
+            .set_sysctl("net/ipv4/vs/conntrack", "1")
+            .expect("IPVS can keep conntrack entries");
+        lab.add_service(vip, "rr").expect("the service is added");
+        lab.add_server(vip, 1, 1).expect("the server is added");
+        track_connections(&lab, vip).expect("netfilter tracks connections");
+        let listener = lab
+            .server(1)
+            .run(|| {
+                let address = SocketAddr::new(vip.server_address(1), vip.address().port());
+                Ok(TcpListener::bind(address)?)
+            })
+            .expect("the address is free");
+        let server = thread::spawn(move || (0..sessions).try_for_each(|_| answer(&listener)));
+        Self { lab, vip, server }
+    }
+
+    /// Uses `port` of the client twice.
+    pub(crate) fn reuse(&self, port: u16, side: Side) {
+        for _ in 0..2 {
+            self.lab
+                .client()
+                .run(|| session(self.vip.address(), port, side))
+                .expect("it is answered, late or not");
+        }
+    }
+
+    /// The director, which has nothing left to do.
+    pub(crate) fn end(self) -> Lab {
+        let answered = self.server.join().expect("the server does not panic");
+        answered.expect("it answers every session");
+        self.lab.quiesce().expect("the director becomes idle");
+        self.lab
+    }
 }
 
 #[cfg_attr(feature = "vm", test)]
@@ -40,38 +86,16 @@ fn ipv6_syns_for_a_reused_port_are_dropped_while_conntrack_holds_it() {
 
 fn syns_for_a_reused_port_are_dropped_while_conntrack_holds_it(vip: Vip) {
     const SESSIONS: usize = 4 * PORTS.len();
-    let lab = Lab::new(1).expect("the lab is built");
-    lab.director()
-        .set_sysctl("net/ipv4/vs/conntrack", "1")
-        .expect("IPVS can keep conntrack entries");
-    lab.add_service(vip, "rr").expect("the service is added");
-    lab.add_server(vip, 1, 1).expect("the server is added");
-    track_connections(&lab, vip).expect("netfilter tracks connections");
-    let listener = lab
-        .server(1)
-        .run(|| {
-            let address = SocketAddr::new(vip.server_address(1), vip.address().port());
-            Ok(TcpListener::bind(address)?)
-        })
-        .expect("the address is free");
-    let server = thread::spawn(move || (0..SESSIONS).try_for_each(|_| answer(&listener)));
-    let agent = agent(&lab);
-    for side in [Side::Client, Side::Server] {
-        for port in PORTS {
-            // Ports of their own, since each side's end leaves another conntrack entry behind.
-            let port = port + if side == Side::Server { 100 } else { 0 };
-            for _ in 0..2 {
-                lab.client()
-                    .run(|| session(vip.address(), port, side))
-                    .expect("it is answered, late or not");
-            }
-        }
+    let tracked = Tracked::new(vip, SESSIONS);
+    let agent = agent(&tracked.lab);
+    for port in PORTS {
+        tracked.reuse(port, Side::Client);
     }
-    server
-        .join()
-        .expect("the server does not panic")
-        .expect("it answers every session");
-    lab.quiesce().expect("the director becomes idle");
+    for port in PORTS {
+        // Ports of their own, since each side's end leaves another conntrack entry behind.
+        tracked.reuse(port + 100, Side::Server);
+    }
+    let lab = tracked.end();
     let summary = summary(agent);
     let service = summary.service(&vip.name()).expect("the service is shown");
     let server = service.server(vip.server_address(1));

@@ -11,7 +11,13 @@ use ipvs_observer_tests::{agent::Agent, ipvs_admin, services::Vip, wait};
 use serde_json::Value;
 
 use super::{Told, end, stream};
-use crate::{counts::drops::Silent, fixture::attached_probes};
+use crate::{
+    counts::drops::{
+        Silent,
+        conntrack::{Side, Tracked},
+    },
+    fixture::{agent, attached_probes, summary},
+};
 
 /// The ports of the sockets, in order.
 fn ports(clients: &[UdpSocket]) -> Vec<u64> {
@@ -144,6 +150,40 @@ fn a_packet_that_the_defence_drops_is_told_with_its_client() {
         assert!(dropped.len() >= 3 && dropped.len() < all.len());
         assert!(dropped.is_sorted_by(|a, b| a < b), "{dropped:?}");
         assert!(dropped.iter().all(|port| all.contains(port)));
+    }
+}
+
+/// How often is for `top` to say, since a guest that stalls sends more SYNs.
+#[cfg_attr(feature = "vm", test)]
+fn a_syn_for_a_reused_port_is_told_with_its_client() {
+    const PORTS: [u16; 2] = [40_001, 40_002];
+    for vip in [Vip::V4, Vip::V6] {
+        let tracked = Tracked::new(vip, 2 * PORTS.len());
+        let counts = agent(&tracked.lab);
+        let drops = stream(&tracked.lab, &["--events", "dropped", "--stack"]);
+        for port in PORTS {
+            tracked.reuse(port, Side::Server);
+        }
+        let lab = tracked.end();
+        let told = end(&lab, drops);
+        let summary = summary(counts);
+        let service = summary.service(&vip.name()).expect("the service is shown");
+        let counted = service.total("reused_port").expect("it is shown");
+        assert_eq!((told.delivered, told.lost), (counted, 0));
+        let mut ports: Vec<_> = told
+            .lines
+            .iter()
+            .map(|line| &line["client"]["port"])
+            .collect();
+        ports.dedup();
+        assert_eq!(ports, PORTS);
+        for line in &told.lines {
+            assert_eq!(line["reason"], "reused_port", "{line}");
+            assert_eq!(line["server"]["address"], vip.server_address(1).to_string());
+            assert_eq!(line["packet_protocol"], "TCP", "{line}");
+            let innermost = line["stack"][0].as_str().expect("it has a stack");
+            assert!(innermost.starts_with("ip_vs_conn_expire_now+0x"), "{line}");
+        }
     }
 }
 
