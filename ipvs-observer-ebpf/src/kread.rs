@@ -223,6 +223,24 @@ pub(crate) struct Peer {
     pub(crate) protocol: u16,
 }
 
+impl Peer {
+    /// The same, of which the verifier knows nothing: one way leads on from all that lead to a client.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "what was widened is narrowed again"
+    )]
+    pub(crate) fn forgotten(self) -> Self {
+        let short = |number: u16| forget(u64::from(number)) as u16;
+        Self {
+            address: self.address.map(|word| forget(u64::from(word)) as u32),
+            family: short(self.family),
+            port: short(self.port),
+            protocol: short(self.protocol),
+        }
+    }
+}
+
 /// Of a client, with the port that it came to, as `struct ip_vs_conn` keeps it.
 #[repr(C)]
 struct ClientEndpoint {

@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     connections::record_of,
-    globals::frozen,
+    globals::{forget, frozen},
     headers::{packet_bytes, sender},
     kread::{
         Conn, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_CLOSE_WAIT, IP_VS_TCP_S_ESTABLISHED,
@@ -264,6 +264,7 @@ extern "C" fn send(conn: u64, skb: u64, slot: u32, what: u64, value_ns: u64) -> 
         lose(StreamLoss::Unreadable);
         return DONE;
     };
+    let peer = peer.forgotten();
     match judge(&peer, slot) {
         Verdict::Wanted => {}
         Verdict::Filtered => {
@@ -291,8 +292,8 @@ extern "C" fn send(conn: u64, skb: u64, slot: u32, what: u64, value_ns: u64) -> 
     };
     let facts = Facts {
         peer,
-        times: times(conn),
-        method,
+        times: forgotten(times(conn)),
+        method: forget(u64::from(method)) as u8,
         slot,
         kind,
         detail,
@@ -401,6 +402,12 @@ fn times(conn: u64) -> (u64, u64, u8) {
         }
         None => (0, 0, 0),
     }
+}
+
+/// Up to Linux 6.1 the verifier takes each constant that these can be for another way through all that follows.
+#[inline(always)]
+fn forgotten((first_ns, last_ns, flag): (u64, u64, u8)) -> (u64, u64, u8) {
+    (forget(first_ns), forget(last_ns), forget(u64::from(flag)) as u8)
 }
 
 /// Wakes the reader when so much waits behind a record of `bytes`; it looks by itself after the time that it chose.
